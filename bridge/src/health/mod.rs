@@ -1,0 +1,8 @@
+//! Health: one registry of reasons that every room reports into, and one loopback server that shows it.
+//!
+//! Promises: a reason appears with the time it began and leaves when its room clears it. Never: fails liveness for the
+//! cloud's absence (rule L2), shows names or secrets, blocks a caller.
+
+mod registry;
+
+pub use registry::{Health, Reason, ReasonCode, Scope};

@@ -1,0 +1,42 @@
+//! Every bound of the daemon that is not a bound of a wire format (those are in `lockbridge_protocol::limits`), by name.
+
+use std::time::Duration;
+
+/// Journal segment size (rule F1).
+pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Journal space kept for safety commands when all else is full (rule D4).
+pub const JOURNAL_SAFETY_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+/// Appends waiting for the writer thread; beyond it, appending waits.
+pub const JOURNAL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Reports (outcomes, inventory, events) kept for the cloud (rule D2).
+pub const OUTBOX_REPORTS: u64 = 20_000;
+/// Batches of door events kept for the cloud; beyond it the oldest go and a gap is recorded (rules D2, D5).
+pub const OUTBOX_EVENT_BATCHES: u64 = 2_000;
+/// Requests waiting for the engine, each a batch at most a frame large.
+pub const ENGINE_QUEUE: usize = 64;
+/// Commands whose intent is durable at one lock system, so that a flush of the disk never idles its connections.
+pub const EXECUTING_PER_SYSTEM: usize = 64;
+/// Encoder lease: the longest an encode or scan may hold an encoder (rule C4, configurable 5..=60 s).
+pub const ENCODER_LEASE: Duration = Duration::from_secs(30);
+/// One lock-system call that no person waits for (rule C4).
+pub const LOCK_SYSTEM_CALL: Duration = Duration::from_secs(15);
+/// Attempts of class R before a command fails for good (rule B11).
+pub const ATTEMPTS_REPEATABLE: u32 = 20;
+/// Queries of class Q before the command is in doubt (rule B11).
+pub const ATTEMPTS_QUERYABLE: u32 = 5;
+/// Backoff between attempts (rule B11).
+pub const RETRY_BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// Doubt older than this is an alert (rule B10).
+pub const DOUBT_ALERT: Duration = Duration::from_secs(15 * 60);
+/// Doubt older than this is abandoned when a compensation exists (rule B10).
+pub const DOUBT_ABANDON: Duration = Duration::from_secs(24 * 3600);
+/// A lane that lacks a sequence this long is reported (rule C3).
+pub const LANE_GAP_ALERT: Duration = Duration::from_secs(60);
+/// Shortest memory of an ended command (rule C2).
+pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Memory past a command's expiry (rule C2).
+pub const TOMBSTONE_PAST_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Connections to the health address and to the control socket, each (rule L5).
+pub const LOCAL_CONNECTIONS: usize = 32;
+/// From SIGTERM to giving up on work in hand (rule M1).
+pub const DRAIN: Duration = Duration::from_secs(30);
