@@ -211,7 +211,10 @@ impl Task {
             }
             HubAction::CommandsDurable(through) => records::commands_durable(&parts.store, now, session, through).await,
             HubAction::Heartbeat(figures) => records::heartbeat(&parts.store, now, session, figures).await,
-            HubAction::Health(health) => records::health(&parts.store, &parts.ingest, now, session, health).await,
+            HubAction::Health(health) => {
+                open.look = true;
+                records::health(&parts.store, &parts.ingest, now, session, health).await
+            }
             HubAction::LaneGap(gap) => {
                 open.look = true;
                 records::lane_gap(&parts.store, now, session, gap).await.map(|_| ())
@@ -260,6 +263,8 @@ impl Task {
     }
 
     async fn reports(&mut self, batch: Vec<NumberedReport>) -> Vec<HubEvent<'static>> {
+        // What the resource model makes of a report can be a command.
+        self.look();
         let (Some(open), Some(last)) = (&self.open, batch.last().map(|report| report.sequence)) else {
             return Vec::new();
         };
