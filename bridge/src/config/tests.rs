@@ -155,3 +155,18 @@ fn wrong_types_are_told_not_guessed() {
         assert!(problems.iter().any(|problem| problem.key == key), "{line}: {problems:?}");
     }
 }
+
+#[test]
+fn the_packaged_file_holds_and_documents_every_key() {
+    let text = include_str!("../../../packaging/config/bridge.toml");
+    load(&Site::new(text).file()).expect("the packaged file holds as it is");
+    let common = "state_directory control_socket policy_file state_key_file state_key_credential address format level \
+                  proxy proxy_password_file proxy_password_credential disk_reserve_mib audit_retention_mib";
+    let keys = common.split_whitespace().map(str::to_owned);
+    let vendor = super::salto_space::KEYS.split(", ").chain(super::validate::COMMON_KEYS.split(", "));
+    let spelled_alike = ["password_credential", "key_credential"];
+    for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str())) {
+        let documented = text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+        assert!(documented, "{key} is not in packaging/config/bridge.toml");
+    }
+}

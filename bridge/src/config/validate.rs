@@ -156,5 +156,5 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     })
 }
 
-const COMMON_KEYS: &str = "kind, display_name, time_zone, connections, call_timeout_s, encode_timeout_s, \
+pub(super) const COMMON_KEYS: &str = "kind, display_name, time_zone, connections, call_timeout_s, encode_timeout_s, \
                            probe_interval_s, inventory_interval_s";
