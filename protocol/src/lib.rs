@@ -11,7 +11,7 @@
 //! * [`journal`]: records of the bridge's journal: layout, checksum, hash chain.
 //! * [`ship`]: SALTO Space's host interface (XML over STP or HTTP) and its event stream.
 #![forbid(unsafe_code)]
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions))]
 #![warn(missing_docs)]
 
 pub mod enrollment;
