@@ -1,62 +1,53 @@
-//! The key/value store under the working set, as a trait: sled in the daemon, a map in tests and models.
+//! What a fold needs of a store, and what the working set needs of a fold.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-/// The store failed; it is a cache, so the daemon stops and rebuilds it from the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("working set: {0}")]
-pub struct StoreError(pub String);
-
-/// Key and value.
+/// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// Bytes under ordered byte keys.
-pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// The value under `key`.
+/// The store behind the working set failed. The process must end (exit code 74); the next start rebuilds it.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// sled refused something.
+    #[error("the working set failed; it is rebuilt from the journal at the next start")]
+    Sled(#[from] sled::Error),
+    /// An entry that does not follow the last one applied.
+    #[error("journal entry {sequence} was applied to a working set that expects {expected}")]
+    OutOfOrder {
+        /// Sequence given.
+        sequence: u64,
+        /// Sequence due.
+        expected: u64,
+    },
+    /// Longer than an entry of the journal or an item of a checkpoint may be.
+    #[error("a {what} of {length} bytes is too long for the working set")]
+    TooLong {
+        /// Key, value or entry.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+    },
+}
+
+/// Ordered byte keys and their values. Keys that begin with a zero byte are the working set's own.
+pub trait Store {
+    /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Sets the value under `key`.
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
-    /// Removes `key`; no error when it is not there.
-    fn delete(&self, key: &[u8]) -> Result<(), StoreError>;
-    /// Pairs from `from` (inclusive) to `until` (exclusive) in order of key, at most `limit`.
-    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
+    /// Sets the value of `key`.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Forgets `key`; nothing happens when it is not there.
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError>;
+    /// The first `limit` pairs, in key order, whose key begins with `prefix` and is not below `from`.
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 }
 
-/// A store in memory.
-#[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+/// Turns journal entries into key/value pairs. The same entries give the same pairs, always.
+pub trait Fold: fmt::Debug + Send + Sync + 'static {
+    /// Version of the keys and values it writes. A checkpoint of another version is refused by name.
+    const SCHEMA_VERSION: u32;
 
-impl MemoryStore {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Store for MemoryStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.lock().get(key).cloned())
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.lock().insert(key.to_vec(), value.to_vec());
-        Ok(())
-    }
-
-    fn delete(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.lock().remove(key);
-        Ok(())
-    }
-
-    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
-        Ok(self
-            .lock()
-            .range(from.to_vec()..until.to_vec())
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
-    }
+    /// Applies one entry. Total: entries it does not understand change nothing; the only error is the store's own.
+    fn apply(&self, store: &mut dyn Store, sequence: u64, payload: &[u8]) -> Result<(), StoreError>;
 }

@@ -76,18 +76,14 @@ pub fn replan_of(lock_system: &str, user_id: &str) -> Vec<u8> {
     joined(b'y', &[lock_system.as_bytes(), &[0], user_id.as_bytes()])
 }
 
+/// All buckets of something that is counted.
+pub fn rates(lock_system: &str, subject: &str) -> Vec<u8> {
+    joined(RATES, &[lock_system.as_bytes(), &[0], subject.as_bytes(), &[0]])
+}
+
 /// How often something was done in one bucket of time.
 pub fn rate(lock_system: &str, subject: &str, bucket: u64) -> Vec<u8> {
     joined(RATES, &[lock_system.as_bytes(), &[0], subject.as_bytes(), &[0], &bucket.to_be_bytes()])
-}
-
-/// First key past every key that begins with `prefix`; `prefix` does not end in 0xFF.
-pub fn past(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    if let Some(last) = end.last_mut() {
-        *last = last.saturating_add(1);
-    }
-    end
 }
 
 /// Milliseconds in an order that sorts as bytes; times before 1970 count as 1970.
