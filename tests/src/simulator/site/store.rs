@@ -135,8 +135,7 @@ impl Store {
         let path = directory.join("changes.jsonl");
         let io = |source| StoreError::Io { path: path.clone(), source };
         let log = OpenOptions::new().append(true).create(true).open(&path).map_err(io)?;
-        let mut store =
-            Self { directory: directory.to_owned(), log, log_bytes: 0, effects, fsync, tally };
+        let mut store = Self { directory: directory.to_owned(), log, log_bytes: 0, effects, fsync, tally };
         store.snapshot(&site).map_err(io)?;
         Ok((store, site))
     }
