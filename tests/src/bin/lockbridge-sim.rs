@@ -36,7 +36,7 @@ enum System {
 }
 
 const CONTROL_HELP: &str = r#"Control interface (HTTP and JSON on the control port):
-  GET  /state   /effects?limit=&since=   /audit?limit=&since=   /users/ID   /doors   /cards   /cards/SERIAL   /faults
+  GET  /state   /effects?limit=&since=   /audit?limit=&since=   /users   /users/ID   /doors   /cards   /cards/SERIAL   /faults
   POST /cards               {"serial"?, "format"?: "compatible"|"wrong"}
   POST /encoders            {"encoder"}
   POST /encoders/put        {"encoder", "serial"?, "format"?}
