@@ -57,7 +57,7 @@ pub(super) async fn connect(resolver: &dyn Resolve, host: &str, port: u16) -> Re
         }
         Ok(Ok(addresses)) => addresses,
     };
-    let stream = race(interleave(addresses), |address| TcpStream::connect(address))
+    let stream = race(interleave(addresses), TcpStream::connect)
         .await
         .map_err(|attempts| DialError::Tcp { host: host.to_owned(), port, attempts })?;
     set_options(&stream).map_err(|error| {
