@@ -8,6 +8,7 @@
 //! The resource model brings its own tables: see [`schema::PARTS`].
 
 pub mod bridges;
+pub mod certificates;
 pub mod commands;
 pub mod directory;
 mod readers;
