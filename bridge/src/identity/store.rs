@@ -189,7 +189,9 @@ impl Identity {
             match forget_token(&path) {
                 Ok(()) => info!(path = %path.display(), "Enrollment token wiped."),
                 // It may belong to root. It is spent, so this is no reason to disturb the session, and not worth a retry.
-                Err(error) => { warn!(error = %crate::net::chain_text(&error), "Enrollment token not wiped; remove it by hand."); }
+                Err(error) => {
+                    warn!(error = %crate::net::chain_text(&error), "Enrollment token not wiped; remove it by hand.");
+                }
             }
             let record = Record { token_file: None, ..held.record.clone() };
             record.save(&self.shared.paths.record())?;

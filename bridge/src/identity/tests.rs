@@ -331,7 +331,7 @@ async fn a_renewed_pair_is_used_only_after_a_session_proved_it() {
     renew(&identity, &Dialer::new(None), &time).await.expect("renews");
     let new = identity.newest();
     assert_ne!(new.public_key, old.public_key, "a fresh key each time");
-    assert_eq!(hub.with(|state| state.renewed_keys.clone()), [new.public_key.clone()]);
+    assert_eq!(hub.with(|state| state.renewed_keys.clone()), std::slice::from_ref(&new.public_key));
     // Sessions take turns until one is proven; the same after a restart.
     for identity in [&identity, &site.load().expect("enrolled")] {
         let shown: Vec<_> = (0..4).map(|_| identity.session_client(&time).expect("a client").certificate).collect();
