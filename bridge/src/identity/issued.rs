@@ -140,7 +140,7 @@ pub(super) fn check(
     let public_key = parsed.public_key().subject_public_key.data.to_vec();
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest(&SHA256, leaf).as_ref());
-    Ok(Issued { times, public_key, fingerprint, chain })
+    Ok(Issued { chain, times, public_key, fingerprint })
 }
 
 fn names_bridge(certificate: &X509Certificate<'_>, bridge_id: &str) -> bool {

@@ -190,17 +190,19 @@ impl Identity {
                 Ok(()) => info!(path = %path.display(), "Enrollment token wiped."),
                 // It may belong to root. It is spent, so this is no reason to disturb the session, and not worth a retry.
                 Err(error) => {
-                    warn!(error = %crate::net::chain_text(&error), "Enrollment token not wiped; remove it by hand.")
+                    warn!(error = %crate::net::chain_text(&error), "Enrollment token not wiped; remove it by hand.");
                 }
             }
-            held.record.token_file = None;
-            held.record.save(&self.shared.paths.record())?;
+            let record = Record { token_file: None, ..held.record.clone() };
+            record.save(&self.shared.paths.record())?;
+            held.record = record;
         }
         if let Some(candidate) = held.candidate.clone().filter(|candidate| candidate.fingerprint == *certificate) {
             let paths = &self.shared.paths;
             files::replace(&paths.previous(), pem(&held.current.chain).as_bytes())?;
-            held.record.previous_since_ms = Some(now_ms);
-            held.record.save(&paths.record())?;
+            let record = Record { previous_since_ms: Some(now_ms), ..held.record.clone() };
+            record.save(&paths.record())?;
+            held.record = record;
             files::replace(&paths.certificate(), pem(&candidate.chain).as_bytes())?;
             // From here on the switch is made; a crash before the next line leaves the same certificate twice.
             files::remove(&paths.next())?;
@@ -279,8 +281,9 @@ impl Identity {
             return Ok(());
         }
         files::remove(&self.shared.paths.previous())?;
-        held.record.previous_since_ms = None;
-        held.record.save(&self.shared.paths.record())?;
+        let record = Record { previous_since_ms: None, ..held.record.clone() };
+        record.save(&self.shared.paths.record())?;
+        held.record = record;
         self.drop_unused_keys(&mut held)
     }
 
