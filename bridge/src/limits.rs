@@ -30,6 +30,22 @@ pub const RETRY_BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_sec
 pub const DOUBT_ALERT: Duration = Duration::from_secs(15 * 60);
 /// Doubt older than this is abandoned when a compensation exists (rule B10).
 pub const DOUBT_ABANDON: Duration = Duration::from_secs(24 * 3600);
+/// Background work that waited this long goes before grants (rule C5).
+pub const BACKGROUND_AGE: Duration = Duration::from_secs(600);
+/// First question to the lock system after a doubt; later ones double up to [`DOUBT_QUESTION_MAXIMUM`].
+pub const DOUBT_QUESTION: Duration = Duration::from_secs(5);
+/// Longest pause between questions about a doubt.
+pub const DOUBT_QUESTION_MAXIMUM: Duration = Duration::from_secs(300);
+/// One complete inventory scan.
+pub const INVENTORY_SCAN: Duration = Duration::from_secs(600);
+/// Objects of one lock system that are mirrored; a server that tells more is not believed.
+pub const INVENTORY_ITEMS: usize = 200_000;
+/// Entries after which the head of the journal's chain is reported (rule J2).
+pub const CHECKPOINT_ENTRIES: u64 = 256;
+/// Time after which it is reported if anything changed (rule J2).
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Grace past a call's own deadline before the engine stops waiting for an adapter.
+pub const CALL_GRACE: Duration = Duration::from_secs(5);
 /// A lane that lacks a sequence this long is reported (rule C3).
 pub const LANE_GAP_ALERT: Duration = Duration::from_secs(60);
 /// Shortest memory of an ended command (rule C2).

@@ -18,9 +18,11 @@ mod tests;
 mod tls;
 
 pub use certificate::CertificateFault;
+pub(crate) use certificate::key_hash as ca_key_hash;
 pub use connection::Connection;
 pub use dial::Dialer;
 pub use error::DialError;
+pub(crate) use error::chain_text;
 pub use http::{HttpAnswer, HttpError, post};
 pub use proxy::ProxyError;
 pub use tls::{TlsConfigError, TlsTime, enrollment_client, mutual_client};

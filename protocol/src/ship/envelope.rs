@@ -44,10 +44,8 @@ pub struct Request {
 impl Request {
     /// The XML document.
     pub fn to_document(&self) -> String {
-        let children = vec![
-            Element::with_text("RequestName", &*self.name),
-            Element::with_children("Params", self.params.clone()),
-        ];
+        let children =
+            vec![Element::with_text("RequestName", &*self.name), Element::with_children("Params", self.params.clone())];
         Element::with_children("RequestCall", children).to_document(REQUEST_DECLARATION)
     }
 

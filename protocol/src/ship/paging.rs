@@ -66,11 +66,7 @@ impl Pager {
     /// Takes the answer and hands back what is new in it. `identifier` names an item.
     ///
     /// The repeated item is recognised, not assumed: it may have been deleted between two pages.
-    pub fn accept<T>(
-        &mut self,
-        page: Page<T>,
-        identifier: impl Fn(&T) -> Option<&str>,
-    ) -> Result<Vec<T>, PagingError> {
+    pub fn accept<T>(&mut self, page: Page<T>, identifier: impl Fn(&T) -> Option<&str>) -> Result<Vec<T>, PagingError> {
         self.pages = self.pages.saturating_add(1);
         let received = page.items.len();
         let is_full = u32::try_from(received).map_or(true, |received| received >= self.page_size);

@@ -46,7 +46,10 @@ pub trait Call {
         match answer.outcome {
             // A server that could not read the request leaves the name of its exception empty.
             _ if answer.name != self.name() && !(answer.name.is_empty() && answer.outcome.is_err()) => {
-                Err(CallError::OtherRequest { sent: self.name().to_owned(), answered: answer.name.chars().take(80).collect() })
+                Err(CallError::OtherRequest {
+                    sent: self.name().to_owned(),
+                    answered: answer.name.chars().take(80).collect(),
+                })
             }
             Ok(params) => Ok(self.read(&params, notes)),
             Err(exception) => Err(CallError::Exception(exception)),

@@ -158,6 +158,12 @@ entity! {
 impl User {
     /// Without the fields that only the server writes and that a request must not carry.
     pub fn without_read_only(self) -> Self {
-        Self { current_rom_code: None, current_key_exists: None, current_key_period: None, current_key_status: None, ..self }
+        Self {
+            current_rom_code: None,
+            current_key_exists: None,
+            current_key_period: None,
+            current_key_status: None,
+            ..self
+        }
     }
 }

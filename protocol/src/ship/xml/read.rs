@@ -29,6 +29,9 @@ pub enum XmlError {
     /// Bytes that are not of the encoding they claim.
     #[error("the XML document is not {0}")]
     Encoding(&'static str),
+    /// A name that is none in XML.
+    #[error("the XML document has an element whose name is not valid")]
+    Name,
     /// A document type definition: SHIP has none, and its entities are a known way to exhaust a reader.
     #[error("the XML document has a document type definition")]
     DocumentType,
@@ -98,13 +101,13 @@ fn declares_single_bytes(document: &[u8]) -> bool {
     let head = document.get(..100).unwrap_or(document);
     let head: String = head.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect();
     let declaration = head.split("?>").next().unwrap_or_default();
-    declaration.starts_with("<?xml") && ["iso-8859-1", "windows-1252", "us-ascii"].iter().any(|e| declaration.contains(e))
+    declaration.starts_with("<?xml")
+        && ["iso-8859-1", "windows-1252", "us-ascii"].iter().any(|e| declaration.contains(e))
 }
 
 fn resolve(reference: &BytesRef<'_>, position: u64) -> Result<String, XmlError> {
-    let character = reference
-        .resolve_char_ref()
-        .map_err(|error| XmlError::Malformed { position, reason: reason(&error) })?;
+    let character =
+        reference.resolve_char_ref().map_err(|error| XmlError::Malformed { position, reason: reason(&error) })?;
     if let Some(character) = character {
         return Ok(character.to_string());
     }
@@ -132,7 +135,14 @@ impl Tree {
         if self.elements > ELEMENTS {
             return Err(XmlError::Limit { limit: ELEMENTS, what: "elements" });
         }
-        self.open.push(Element::new(name.local_name().as_ref()));
+        let name = name.local_name();
+        let name: &str = name.as_ref();
+        // The parser takes any bytes for a name; what is kept here must be writable again.
+        let starts_well = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+        if !starts_well || !name.chars().all(|character| character.is_alphanumeric() || "._-".contains(character)) {
+            return Err(XmlError::Name);
+        }
+        self.open.push(Element::new(name));
         Ok(())
     }
 

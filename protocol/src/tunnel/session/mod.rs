@@ -59,3 +59,6 @@ pub fn priority_of(delivery: &Delivery) -> Priority {
         .and_then(|command| command.body)
         .map_or(Priority::Background, |body| crate::signed::command::priority_of(&body))
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,11 +33,8 @@ pub fn read(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> 
     let start = start.map(|start| u64::try_from(start).unwrap_or(0));
     let first = start.map_or(0, |start| site.audit.partition_point(|event| event.id < start));
     let last = start.map_or(site.audit.len(), |start| site.audit.partition_point(|event| event.id <= start));
-    let range: Box<dyn Iterator<Item = &Event>> = if descending {
-        Box::new(site.audit.range(..last).rev())
-    } else {
-        Box::new(site.audit.range(first..))
-    };
+    let range: Box<dyn Iterator<Item = &Event>> =
+        if descending { Box::new(site.audit.range(..last).rev()) } else { Box::new(site.audit.range(first..)) };
     let rows = range.filter_map(|event| {
         let shown = show(site, event, door_as, user_as, utc);
         let row = Row {

@@ -22,9 +22,7 @@ pub fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode)
         (Some(_), Mode::Insert) => return Err(Refusal::of(code::EXISTS)),
         (None, Mode::Update) => return Err(Refusal::of(code::NOT_FOUND)),
         (Some(group), _) => group,
-        (None, _) => {
-            Group { id: id.clone(), name: String::new(), description: String::new(), doors: Vec::new() }
-        }
+        (None, _) => Group { id: id.clone(), name: String::new(), description: String::new(), doors: Vec::new() },
     };
     if let Some(name) = entity.scalar("Name")? {
         group.name = limited("Name", name, 50)?;
@@ -51,7 +49,11 @@ pub fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode)
     Ok(vec![Node::leaf("ExtGroupID", id)])
 }
 
-fn replace_members(site: &mut Site, group: &str, mut members: BTreeMap<String, Option<super::super::wire::time::Period>>) {
+fn replace_members(
+    site: &mut Site,
+    group: &str,
+    mut members: BTreeMap<String, Option<super::super::wire::time::Period>>,
+) {
     for id in site.members(group) {
         let Some(mut user) = site.users.get(&id).cloned() else { continue };
         match members.remove(&id) {

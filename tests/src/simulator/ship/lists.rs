@@ -74,11 +74,8 @@ pub const GROUP_DOOR: ListNames = ListNames {
     owner: "ExtGroupID",
 };
 /// `SaltoDB.MembershipList.User_Group`.
-pub const USER_GROUP: ListNames = ListNames {
-    list: "SaltoDB.MembershipList.User_Group",
-    item: "SaltoDB.Membership.User_Group",
-    owner: "ExtUserID",
-};
+pub const USER_GROUP: ListNames =
+    ListNames { list: "SaltoDB.MembershipList.User_Group", item: "SaltoDB.Membership.User_Group", owner: "ExtUserID" };
 
 /// Reads a door permission list; `None` when the request has none, so the stored one stays.
 pub fn read_doors(

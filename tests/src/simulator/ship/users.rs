@@ -140,7 +140,8 @@ fn check(site: &Site, user: &User, was_cancellable: bool) -> Result<(), Refusal>
     let chip = user.get("AutoKeyEdit.ROMCode");
     let waits_for_chip = |other: &User| other.id != user.id && other.get("AutoKeyEdit.ROMCode") == chip;
     if !chip.is_empty()
-        && (site.user_by_serial(chip).is_some_and(|other| other.id != user.id) || site.users.values().any(waits_for_chip))
+        && (site.user_by_serial(chip).is_some_and(|other| other.id != user.id)
+            || site.users.values().any(waits_for_chip))
     {
         return Err(Refusal::of(code::SERIAL_IN_USE));
     }

@@ -77,9 +77,7 @@ pub fn rights(site: &Site, user: &User) -> Vec<Right> {
         for given in &group.doors {
             let period = match (membership.period, given.period) {
                 (None, other) | (other, None) => other,
-                (Some(one), Some(two)) => {
-                    Some(Period { start: one.start.max(two.start), end: one.end.min(two.end) })
-                }
+                (Some(one), Some(two)) => Some(Period { start: one.start.max(two.start), end: one.end.min(two.end) }),
             };
             if period.is_none_or(|period| period.start < period.end) {
                 found.push(Right { door: given.door.clone(), period });

@@ -282,7 +282,15 @@ impl Site {
     }
 
     /// Writes an event to the audit trail. A cardholder is named by the user id, an operator by `name`.
-    pub fn record(&mut self, at: Timestamp, operation: i32, door: &str, subject: Subject, user: Option<&str>, serial: Option<&str>) {
+    pub fn record(
+        &mut self,
+        at: Timestamp,
+        operation: i32,
+        door: &str,
+        subject: Subject,
+        user: Option<&str>,
+        serial: Option<&str>,
+    ) {
         let name = match subject {
             Subject::Operator => "SHIP".to_owned(),
             Subject::Door => door.to_owned(),

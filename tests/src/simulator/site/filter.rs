@@ -230,9 +230,8 @@ impl Parser<'_> {
 }
 
 fn compare(field: &str, value: String) -> Result<Comparison, FilterError> {
-    let number = |field, value: String| {
-        value.parse().map_err(|_| FilterError::WrongValue { field, value, expected: "number" })
-    };
+    let number =
+        |field, value: String| value.parse().map_err(|_| FilterError::WrongValue { field, value, expected: "number" });
     match field {
         "DoorID" => Ok(Comparison::Door(value)),
         "SubjectID" => Ok(Comparison::Subject(value)),
@@ -273,7 +272,16 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_understand() {
-        for wrong in ["", "(", "Operation", "Operation =", "Colour = 1", "Operation = x", "EventDateTime > 'soon'", "(Operation = 1"] {
+        for wrong in [
+            "",
+            "(",
+            "Operation",
+            "Operation =",
+            "Colour = 1",
+            "Operation = x",
+            "EventDateTime > 'soon'",
+            "(Operation = 1",
+        ] {
             assert!(Filter::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Filter::parse("Operation = 1 Operation = 2").is_err());

@@ -34,11 +34,8 @@ pub struct Presented {
 pub fn present(site: &mut Site, serial: &str, door: &str, updating_readers: bool) -> Option<Presented> {
     let door = site.doors.get(door).or_else(|| site.door_by_name(door))?.clone();
     let card = site.cards.get(serial)?.clone();
-    let presented = if door.reachable() {
-        online(site, card, &door, updating_readers)
-    } else {
-        offline(site, card, door)
-    };
+    let presented =
+        if door.reachable() { online(site, card, &door, updating_readers) } else { offline(site, card, door) };
     if presented.decision.opened {
         let user = site.cards.get(serial).and_then(Card::written).map(|written| written.user.clone());
         let id = site.door_by_name(&presented.door).map(|door| door.id.clone());

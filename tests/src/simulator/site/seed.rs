@@ -28,7 +28,10 @@ const GROUPS: &[(&str, &str, &[&str])] = &[
     (
         "STAFF",
         "Staff",
-        &["MAIN", "GYM", "GARAGE", "POOL", "ROOM101", "ROOM102", "ROOM103", "ROOM104", "ROOM201", "ROOM202", "ROOM203", "ROOM204"],
+        &[
+            "MAIN", "GYM", "GARAGE", "POOL", "ROOM101", "ROOM102", "ROOM103", "ROOM104", "ROOM201", "ROOM202",
+            "ROOM203", "ROOM204",
+        ],
     ),
 ];
 

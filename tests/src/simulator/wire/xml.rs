@@ -221,7 +221,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_one_document() {
-        for body in ["HELLO", "", "<A>", "<A></B>", "<A/><B/>", "<A>&what;</A>", "<A><![CDATA[x]]></A>", "x<A/>", "<A/>x"] {
+        for body in
+            ["HELLO", "", "<A>", "<A></B>", "<A/><B/>", "<A>&what;</A>", "<A><![CDATA[x]]></A>", "x<A/>", "<A/>x"]
+        {
             assert!(Node::parse(body.as_bytes()).is_err(), "{body}");
         }
         let deep = format!("{}{}", "<A>".repeat(MAX_DEPTH + 1), "</A>".repeat(MAX_DEPTH + 1));

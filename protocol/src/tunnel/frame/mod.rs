@@ -229,3 +229,6 @@ mod private {
     impl Sealed for crate::proto::tunnel::BridgeFrame {}
     impl Sealed for crate::proto::tunnel::HubFrame {}
 }
+
+#[cfg(test)]
+mod tests;
