@@ -219,12 +219,10 @@ impl Identity {
         held.candidate.as_ref().unwrap_or(&held.current).clone()
     }
 
-    /// A client for the renewal: the certificate in use, or the renewed one when that is over.
+    /// A client for the renewal. It shows the newest certificate, proven or not: for the hub any older one is stale (rule H5).
     pub(super) fn renewal_client(&self, time: &TlsTime) -> Result<Arc<ClientConfig>, TlsConfigError> {
         let held = self.held();
-        let current_is_over = held.current.times.check(time.now_seconds()).is_err();
-        let shown = held.candidate.as_ref().filter(|_| current_is_over).unwrap_or(&held.current);
-        Ok(held.client(shown, time)?.config)
+        Ok(held.client(held.candidate.as_ref().unwrap_or(&held.current), time)?.config)
     }
 
     /// The key to ask a certificate for: the one of a request that was never answered, or a new one, durable before this

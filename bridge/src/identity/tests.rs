@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::{EnrollRefused, Report};
+use lockbridge_protocol::proto::tunnel::{EnrollRefused, RenewResponse, Report};
 use lockbridge_protocol::signed::report;
 use prost::Message as _;
 use tempfile::TempDir;
@@ -256,7 +256,10 @@ async fn an_answer_that_is_not_an_identity_stores_nothing() {
     hub.with(|state| (state.first_day, state.bridge_id) = ((5, 25), "00000000-0000-4000-8000-000000000000".to_owned()));
     let error = early.enroll().await.expect_err("refused");
     assert!(matches!(error, EnrollError::Certificate(IssuedError::OtherBridge { .. })), "{error:?}");
-    hub.with(|state| state.bridge_id = BRIDGE.to_owned());
+    hub.with(|state| (state.bridge_id, state.swap_key) = (BRIDGE.to_owned(), true));
+    let error = early.enroll().await.expect_err("refused");
+    assert!(matches!(error, EnrollError::Certificate(IssuedError::OtherKey)), "{error:?}");
+    hub.with(|state| state.swap_key = false);
     early.enroll().await.expect("the same keys still enroll");
 }
 
@@ -397,6 +400,7 @@ fn renewal_of(site: &Site, identity: &Identity) -> Renewal {
         time: site.time(),
         clock: site.clock.clone(),
         health: Health::new(site.clock.clone()),
+        disowned: None,
         wait_until: Duration::ZERO,
     }
 }
@@ -458,4 +462,66 @@ async fn the_task_renews_what_is_due_at_start_and_ends_when_told() {
     tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("renews");
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(20), task).await.expect("ends").expect("without a panic");
+}
+
+#[tokio::test]
+async fn a_renewal_that_does_not_fit_changes_nothing() {
+    let (hub, site, identity) = enrolled().await;
+    let paths = Paths::of(&site.state());
+    let ca = std::fs::read(paths.ca()).expect("reads");
+    let alterations: [fn(&mut RenewResponse); 3] = [
+        |answer| answer.ca_bundle = vec![TestCa::new("Example CA").certificate.to_vec()],
+        |answer| answer.ca_bundle.clear(),
+        |answer| answer.certificate_chain.clear(),
+    ];
+    for alter in alterations {
+        hub.with(|state| state.alter_renewal = Some(alter));
+        renew(&identity, &Dialer::new(None), &site.time()).await.expect_err("refused");
+    }
+    hub.with(|state| (state.alter_renewal, state.swap_key) = (None, true));
+    renew(&identity, &Dialer::new(None), &site.time()).await.expect_err("another key");
+    assert_eq!(std::fs::read(paths.ca()).expect("reads"), ca);
+    assert!(!paths.next().exists());
+    // A second CA beside the present one is taken, before it signs anything.
+    hub.with(|state| {
+        state.swap_key = false;
+        state.alter_renewal = Some(|answer| answer.ca_bundle.push(TestCa::new("Next CA").certificate.to_vec()));
+    });
+    renew(&identity, &Dialer::new(None), &site.time()).await.expect("renews");
+    assert_ne!(std::fs::read(paths.ca()).expect("reads"), ca);
+    site.load().expect("enrolled").session_client(&site.time()).expect("a client");
+}
+
+#[tokio::test]
+async fn a_revoked_bridge_says_so_until_it_is_renewed() {
+    let (hub, site, identity) = enrolled().await;
+    let mut renewal = renewal_of(&site, &identity);
+    site.clock.advance(12 * DAY);
+    let message = "this bridge is revoked".to_owned();
+    let refused = EnrollRefused { code: "identity_revoked".to_owned(), message, hub_time_ms: 0 };
+    hub.with(|state| state.refuse = Some((403, refused)));
+    assert!(renewal.look().await);
+    assert!(!renewal.look().await);
+    let reasons = renewal.health.reasons();
+    assert_eq!(reasons.len(), 1, "it stays between the tries");
+    assert!(reasons[0].message.contains("this bridge is revoked"), "{}", reasons[0].message);
+    hub.with(|state| (state.refuse, state.first_day) = (None, (6, 13)));
+    site.clock.advance(Duration::from_secs(3600));
+    assert!(renewal.look().await);
+    assert_eq!(renewal.health.reasons(), []);
+}
+
+#[tokio::test]
+async fn an_unproven_certificate_is_renewed_by_itself() {
+    let (hub, site, identity) = enrolled().await;
+    let time = site.time();
+    renew(&identity, &Dialer::new(None), &time).await.expect("renews");
+    let first = identity.newest();
+    renew(&identity, &Dialer::new(None), &time).await.expect("renews again");
+    let second = identity.newest();
+    assert_eq!(hub.with(|state| state.shown.clone()).last(), Some(&first.fingerprint), "an older one would be stale");
+    assert_ne!(second.fingerprint, first.fingerprint);
+    let keys = keys::Keys::load(&Paths::of(&site.state()).keys(), &site.sealer()).expect("opens").expect("is there");
+    assert!(keys.identity_key(&first.public_key).is_none(), "keys do not pile up");
+    assert_eq!(keys.identity.len(), 2);
 }
