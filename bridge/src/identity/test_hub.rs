@@ -16,7 +16,8 @@ use lockbridge_protocol::proto::tunnel::{
 use lockbridge_protocol::signed::{key_id, sha256};
 use prost::Message;
 use rcgen::{
-    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType, date_time_ymd,
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType,
+    SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
@@ -25,6 +26,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::net::test_support::{TestCa, listen};
 
@@ -232,14 +234,7 @@ fn renew(state: &mut HubState, ca: &TestCa, body: &[u8]) -> Vec<u8> {
 /// Signs a request; gives the leaf and the public key in it.
 fn issue(state: &HubState, ca: &TestCa, csr: &[u8]) -> (CertificateDer<'static>, Vec<u8>) {
     let mut request = CertificateSigningRequestParams::from_der(&csr.to_vec().into()).expect("a signed request");
-    let params = &mut request.params;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, state.bridge_id.clone());
-    let uri = format!("lockbridge:bridge:{}", state.bridge_id);
-    params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.not_before = date_time_ymd(2027, state.first_day.0, state.first_day.1);
-    params.not_after = params.not_before + 30 * DAY;
+    request.params = bridge_params(&state.bridge_id, state.first_day);
     let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
     let leaf = if state.swap_key {
         let other = rcgen::KeyPair::generate().expect("a key");
@@ -248,4 +243,23 @@ fn issue(state: &HubState, ca: &TestCa, csr: &[u8]) -> (CertificateDer<'static>,
         request.signed_by(&ca.issuer)
     };
     (leaf.expect("signs").der().clone(), key)
+}
+
+/// The same bridge and key under another CA.
+pub(super) fn signed_anew(leaf: &[u8], ca: &TestCa) -> Vec<u8> {
+    let (_, parsed) = X509Certificate::from_der(leaf).expect("a certificate");
+    let key = SubjectPublicKeyInfo::from_der(parsed.public_key().raw).expect("a key");
+    bridge_params(BRIDGE, (5, 25)).signed_by(&key, &ca.issuer).expect("signs").der().to_vec()
+}
+
+fn bridge_params(bridge_id: &str, (month, day): (u8, u8)) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, bridge_id);
+    let uri = format!("lockbridge:bridge:{bridge_id}");
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = date_time_ymd(2027, month, day);
+    params.not_after = params.not_before + 30 * DAY;
+    params
 }

@@ -245,6 +245,12 @@ async fn an_answer_that_is_not_an_identity_stores_nothing() {
         assert!(matches!(error, EnrollError::Answer { .. } | EnrollError::Certificate(_)), "{index}: {error:?}");
         assert!(!Paths::of(&site.state()).certificate().exists(), "{index}");
     }
+    // A CA of the answer's own choice is not the one of the token, whatever else fits.
+    hub.with(|state| {
+        state.alter = Some(|answer| answer.ca_bundle = vec![TestCa::new("Example CA").certificate.to_vec()]);
+    });
+    let error = site.enroll().await.expect_err("refused");
+    assert!(matches!(error, EnrollError::Certificate(IssuedError::OtherCa)), "{error:?}");
     hub.with(|state| state.alter = None);
     // A certificate that begins tomorrow, and one for another bridge.
     hub.with(|state| state.first_day = (5, 31));

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::renewal::{self, RenewError, Renewal, renew};
 use super::super::store::Paths;
-use super::super::test_hub::DAY;
+use super::super::test_hub::{DAY, signed_anew};
 use super::super::{Identity, keys};
 use super::{Site, enrolled};
 use crate::clock::Clock as _;
@@ -156,7 +156,13 @@ async fn a_renewal_that_does_not_fit_changes_nothing() {
     let (hub, site, identity) = enrolled().await;
     let paths = Paths::of(&site.state());
     let ca = std::fs::read(paths.ca()).expect("reads");
-    let alterations: [fn(&mut RenewResponse); 3] = [
+    let alterations: [fn(&mut RenewResponse); 4] = [
+        // Whole in itself, but the certificate in use would stand alone.
+        |answer| {
+            let next = TestCa::new("Next CA");
+            answer.certificate_chain[0] = signed_anew(&answer.certificate_chain[0], &next);
+            answer.ca_bundle = vec![next.certificate.to_vec()];
+        },
         |answer| answer.ca_bundle = vec![TestCa::new("Example CA").certificate.to_vec()],
         |answer| answer.ca_bundle.clear(),
         |answer| answer.certificate_chain.clear(),
