@@ -91,18 +91,19 @@ async fn with_card(
     if cut_off == Some(code::PROCESS_FAILED) {
         put(simulator, encoder, None)?;
     }
-    simulator
-        .change(|site| {
-            let Some(refused) = cut_off else {
-                // The user may have lost a right, or be gone, since the write began; then nothing is put on the card.
-                keys::check_card(site, user, &serial, write, capacity)?;
-                keys::write(site, user, &serial, write, encoder);
-                return Ok(vec![Node::leaf("ExtUserID", user), Node::leaf("ROMCode", serial.as_str())]);
-            };
+    if let Some(refused) = cut_off {
+        simulator.change(|site| {
             keys::spoil(site, user, &serial, encoder);
-            Ok(vec![Node::leaf("Refused", refused.to_string())])
-        })
-        .and_then(|nodes| cut_off.map_or(Ok(nodes), |refused| Err(Refusal::of(refused))))
+            Ok(())
+        })?;
+        return Err(Refusal::of(refused));
+    }
+    simulator.change(|site| {
+        // The user may have lost a right since the write began; then nothing is put on the card.
+        keys::check_card(site, user, &serial, write, capacity)?;
+        keys::write(site, user, &serial, write, encoder);
+        Ok(vec![Node::leaf("ExtUserID", user), Node::leaf("ROMCode", serial.as_str())])
+    })
 }
 
 fn read(simulator: &Simulator, job: &EncoderRequest, serial: &str) -> Result<Vec<Node>, Refusal> {
