@@ -25,7 +25,12 @@ pub mod tunnel;
 /// Messages generated from `proto/*.proto`; see the comments there for meaning and units.
 pub mod proto {
     #![allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
-    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions, reason = "generated code")]
+    #![allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "generated code"
+    )]
 
     /// Frames, commands, reports, enrollment.
     pub mod tunnel {
