@@ -335,7 +335,9 @@ fn faults_hit_as_often_as_asked_for() {
     assert_eq!(read_body(&mut silent), None);
     simulator.wait_until("the new life", |simulator| {
         let address: SocketAddr = simulator.addresses["stp"].as_str().unwrap().parse().unwrap();
-        TcpStream::connect(address).is_ok()
+        // A connection in the queue of the old life is dropped; only an answer proves the new one.
+        TcpStream::connect(address)
+            .is_ok_and(|mut stream| stream.write_all(&frame("GetInfo", "")).is_ok() && read_body(&mut stream).is_some())
     });
     assert!(raw("GetInfo").unwrap().contains("SHIP"));
     simulator.post("/licence", &json!({ "ship": false }));
