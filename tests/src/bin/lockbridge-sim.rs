@@ -71,6 +71,7 @@ enum SeedSite {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct SaltoSpace {
     /// Directory of the site's database and effect log; made if missing.
     #[arg(long, value_name = "DIR")]

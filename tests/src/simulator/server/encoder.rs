@@ -152,8 +152,8 @@ async fn wait_for_card(
         tokio::select! {
             biased;
             () = life.cancelled() => return Err(Refusal::of(code::PROCESS_CANCELLED)),
-            changed = timeout_at(deadline, changes.changed()) => {
-                if !matches!(changed, Ok(Ok(()))) {
+            woken = timeout_at(deadline, changes.changed()) => {
+                if !matches!(woken, Ok(Ok(()))) {
                     return Err(Refusal::of(code::NO_CARD));
                 }
             }
@@ -181,7 +181,8 @@ fn feed(site: &mut Site, encoder: &str, writing: Option<(&str, Write)>) {
         Some((user, Write::Update)) => site.users.get(user).and_then(|user| user.key.as_ref()),
         _ => None,
     };
-    let serial = present.map(|key| key.serial.clone()).unwrap_or_else(|| {
+    let present = present.map(|key| key.serial.clone());
+    let serial = present.unwrap_or_else(|| {
         let card = Card::blank(random_serial(), true);
         let serial = card.serial.clone();
         site.put_card(card);
@@ -192,14 +193,14 @@ fn feed(site: &mut Site, encoder: &str, writing: Option<(&str, Write)>) {
 }
 
 /// Puts a card on an encoder, or takes it off. Returns the card that lay there.
-pub fn put(simulator: &Simulator, encoder: &str, serial: Option<String>) -> Result<Option<String>, Refusal> {
+pub fn put(simulator: &Simulator, encoder: &str, serial: Option<&str>) -> Result<Option<String>, Refusal> {
     let before = simulator.change(|site| {
         let mut encoder = site.encoders.get(encoder).cloned().ok_or_else(|| Refusal::of(code::UNKNOWN_ENCODER))?;
-        let before = std::mem::replace(&mut encoder.card, serial.clone());
-        if let Some(serial) = &serial {
+        let before = std::mem::replace(&mut encoder.card, serial.map(str::to_owned));
+        if let Some(serial) = serial {
             // A card lies in one place only.
             let elsewhere = |other: &&super::super::site::Encoder| {
-                other.name != encoder.name && other.card.as_ref() == Some(serial)
+                other.name != encoder.name && other.card.as_deref() == Some(serial)
             };
             for mut other in site.encoders.values().filter(elsewhere).cloned().collect::<Vec<_>>() {
                 other.card = None;

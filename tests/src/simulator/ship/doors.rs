@@ -64,8 +64,11 @@ fn print(door: &Door) -> Node {
         .with(Node::leaf("BatteryStatus", "-1"))
 }
 
-/// The doors a command or status request names: the given name, and the door if there is one.
-fn named(site: &Site, fields: &mut Fields<'_>) -> Result<Option<Vec<(String, Option<Door>)>>, Refusal> {
+/// A door as the request names it, and the door if there is one.
+type NamedDoor = (String, Option<Door>);
+
+/// The doors a command or status request names; `None` when it has no list.
+fn named(site: &Site, fields: &mut Fields<'_>) -> Result<Option<Vec<NamedDoor>>, Refusal> {
     let names = fields.items("DoorNameList", "DoorID")?;
     let ids = fields.items("ExtDoorIDList", "ExtDoorID")?;
     fields.finish()?;

@@ -133,13 +133,16 @@ pub(super) fn read_memberships(
     Ok(Some(found))
 }
 
+/// A member of a group and the period of the membership.
+pub(super) type Member = (String, Option<Period>);
+
 /// Reads the members of a group: user id and period; `None` when the request has no such list.
 pub(super) fn read_members(
     site: &Site,
     fields: &mut Fields<'_>,
     group: &str,
     rules: Rules,
-) -> Result<Option<Vec<(String, Option<Period>)>>, Refusal> {
+) -> Result<Option<Vec<Member>>, Refusal> {
     let Some(items) = fields.items(USER_GROUP.list, USER_GROUP.item)? else { return Ok(None) };
     let mut found = Vec::new();
     for item in items {
