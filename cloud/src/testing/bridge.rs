@@ -134,7 +134,7 @@ impl Script {
     }
 
     /// Takes what comes until the session ends.
-    pub(crate) async fn to_the_end(&mut self) -> BridgeEnd {
+    pub(crate) async fn until_the_end(&mut self) -> BridgeEnd {
         self.until(|_| false).await.expect_err("ends")
     }
 

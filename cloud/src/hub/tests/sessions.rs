@@ -26,7 +26,7 @@ async fn a_second_process_with_the_identity_is_refused_while_the_first_answers()
     let copy = State { boot_nonce: vec![2; 16], ..State::new() };
     let refused = tokio::select! {
         refused = bench.connect(&identity, copy) => refused.map(|_| ()).expect_err("is refused"),
-        end = first.to_the_end() => panic!("the first session ended: {end}"),
+        end = first.until_the_end() => panic!("the first session ended: {end}"),
     };
     assert!(matches!(refused, BridgeEnd::Refused { code: RefuseCode::DuplicateSession, .. }), "{refused:?}");
     assert_eq!(bench.alarms().await, ["duplicate_session"]);
@@ -52,7 +52,7 @@ async fn the_same_process_replaces_its_own_session_at_once() {
     let mut first = bench.connect(&identity, State::new()).await.expect("is welcome");
     bench.eventually(&identity.bridge_id, |bridge| bridge.link_up).await;
     let second = bench.connect(&identity, first.state.clone()).await.expect("is welcome");
-    assert!(matches!(first.to_the_end().await, BridgeEnd::Disconnected(_)));
+    assert!(matches!(first.until_the_end().await, BridgeEnd::Disconnected(_)));
     drop(second);
     bench.eventually(&identity.bridge_id, |bridge| !bridge.link_up).await;
     let told = bench.recorder.told();
@@ -67,7 +67,8 @@ async fn revocation_cuts_a_live_session_and_keeps_it_out() {
     bench.eventually(&identity.bridge_id, |bridge| bridge.link_up).await;
     let bridge_id = identity.bridge_id.clone();
     bench.store.write(move |tx| bridges::revoke(tx, now_ms(), &bridge_id)).await.expect("writes");
-    let end = tokio::time::timeout(std::time::Duration::from_secs(5), script.to_the_end()).await.expect("within 5 s");
+    let end =
+        tokio::time::timeout(std::time::Duration::from_secs(5), script.until_the_end()).await.expect("within 5 s");
     assert!(matches!(end, BridgeEnd::Refused { code: RefuseCode::IdentityRevoked, .. }), "{end:?}");
     let again = bench.connect(&identity, script.state.clone()).await.map(|_| ()).expect_err("is refused");
     assert!(matches!(again, BridgeEnd::Refused { code: RefuseCode::IdentityRevoked, .. }), "{again:?}");
@@ -80,7 +81,7 @@ async fn draining_tells_bridges_to_come_back_and_ends() {
     let mut script = bench.connect(&identity, State::new()).await.expect("is welcome");
     bench.eventually(&identity.bridge_id, |bridge| bridge.link_up).await;
     bench.stop.cancel();
-    let end = script.to_the_end().await;
+    let end = script.until_the_end().await;
     assert!(matches!(end, BridgeEnd::Drained { .. }), "{end:?}");
     tokio::time::timeout(DEADLINE, bench.serving).await.expect("ends").expect("did not panic");
     let id = identity.bridge_id.clone();
