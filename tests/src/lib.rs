@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod demo;
+pub mod harness;
 pub mod simulator;
