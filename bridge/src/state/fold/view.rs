@@ -3,8 +3,8 @@
 use lockbridge_protocol::ids::CommandId;
 use prost::Message;
 
-use super::records::{CommandRecord, Count, LaneRecord, Meta, OutboxRecord, Tombstone};
 use super::keys;
+use super::records::{CommandRecord, Count, LaneRecord, Meta, OutboxRecord, Tombstone};
 use crate::state::store::{Pair, Store, StoreError};
 
 /// Whatever pairs can be read from.
