@@ -109,7 +109,12 @@ impl Engine {
         match prepared {
             Prepared::Begin(work) => {
                 let rooms = work.rooms.clone();
-                match self.ask_policy(Moment::Begin, &loaded.command, body, kind_of(body), priority_of(body), &rooms) {
+                let ruling = if is_own(record) {
+                    self.ask_brake(body)
+                } else {
+                    self.ask_policy(Moment::Begin, &loaded.command, body, kind_of(body), priority_of(body), &rooms)
+                };
+                match ruling {
                     Ruling::Allowed => self.write_intent(id, loaded, *work, seen).await?,
                     Ruling::Wait(why) => return self.hold_or_refuse(id, interactive, why, why).await,
                     Ruling::Breach { rule, message } => {
@@ -349,10 +354,24 @@ impl Engine {
         })
     }
 
+    /// What the bridge gives itself writes anew what was allowed before, so only the brake can stop it: rights written
+    /// anew may open a door.
+    fn ask_brake(&self, body: &Body) -> Ruling {
+        if self.meta.brake && priority_of(body) != Priority::Safety {
+            return Ruling::Wait("policy:brake");
+        }
+        Ruling::Allowed
+    }
+
     /// Whether the wall clock may decide what is written on cards (rules N2, N3).
     pub(super) fn time_is_trusted(&self) -> bool {
         self.clock.wall_ms() >= CLOCK_FLOOR_MS && !self.health.holds(&Scope::Bridge, ReasonCode::Clock)
     }
+}
+
+/// Given by the bridge itself, not by a person on site ("uid ...") and not by the cloud.
+fn is_own(record: &CommandRecord) -> bool {
+    !record.operator.is_empty() && !record.operator.starts_with("uid ")
 }
 
 /// As the journal writes it.

@@ -126,6 +126,11 @@ impl Queue {
         self.lanes.get(lane).is_some_and(|lane| lane.by_sequence.contains_key(&lane_sequence))
     }
 
+    /// Whether a command given on site lives in this lane.
+    pub(super) fn has_local(&self, lane: &LaneKey) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| !lane.local.is_empty())
+    }
+
     /// Live commands of a lane that have not begun.
     pub(super) fn queued_in(&self, lane: &LaneKey) -> Vec<CommandId> {
         let Some(lane) = self.lanes.get(lane) else { return Vec::new() };

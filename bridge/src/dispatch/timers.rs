@@ -13,6 +13,8 @@ use crate::state::fold::Phase;
 
 /// A jump of the wall clock that is written down (rule N4).
 const CLOCK_JUMP_MS: i64 = 60_000;
+/// Holders written anew in one look; the next look is a second later.
+const REPLANS_AT_ONCE: usize = 256;
 
 impl Engine {
     /// Looks at everything that waits for a time.
@@ -79,15 +81,18 @@ impl Engine {
 
     /// A later window of some door begins to count: the holder's rights are written anew.
     async fn replan_due(&mut self) -> Result<(), EngineError> {
-        let Some((at_ms, lock_system, user_id)) = self.view().next_replan()? else { return Ok(()) };
-        if at_ms > self.clock.wall_ms() || !self.time_is_trusted() {
+        let now_ms = self.clock.wall_ms();
+        if !self.time_is_trusted() {
             return Ok(());
         }
-        let lane = (lock_system.clone(), format!("user:{user_id}"));
-        // The one given for this moment still waits or runs; its success moves the moment on.
-        let given = self.queue.iter().any(|(_, slot)| slot.local && slot.lane == lane);
-        if !given && let Some(body) = self.rewrite(&lock_system, &user_id)? {
-            self.give_locally(body, &lock_system, &lane.1, "schedule").await?;
+        let due = self.view().replans(REPLANS_AT_ONCE)?.into_iter().take_while(|(at_ms, _, _)| *at_ms <= now_ms);
+        for (_, lock_system, user_id) in due.collect::<Vec<_>>() {
+            let lane = (lock_system.clone(), format!("user:{user_id}"));
+            // The one given for this moment still waits or runs; its success moves the moment on.
+            let given = self.queue.has_local(&lane);
+            if !given && let Some(body) = self.rewrite(&lock_system, &user_id)? {
+                self.give_locally(body, &lock_system, &lane.1, "schedule").await?;
+            }
         }
         Ok(())
     }
