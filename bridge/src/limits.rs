@@ -50,6 +50,8 @@ pub const BACKGROUND_AGE: Duration = Duration::from_secs(600);
 pub const DOUBT_QUESTION: Duration = Duration::from_secs(5);
 /// Longest pause between questions about a doubt.
 pub const DOUBT_QUESTION_MAXIMUM: Duration = Duration::from_secs(300);
+/// Commands past the bound that are still taken: what was on the way when the credit ended.
+pub const INBOX_SLACK: u64 = 1_000;
 /// One complete inventory scan.
 pub const INVENTORY_SCAN: Duration = Duration::from_secs(600);
 /// Objects of one lock system that are mirrored; a server that tells more is not believed.

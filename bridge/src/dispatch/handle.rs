@@ -199,6 +199,13 @@ pub enum EngineRequest {
         /// What.
         intake: Intake,
     },
+    /// An inventory scan gave up; what it saw so far stands, and nothing is taken for gone.
+    ScanFailed {
+        /// Which.
+        lock_system: String,
+        /// Why.
+        error: OperationError,
+    },
     /// Result of a probe; the engine stops starting effects at an unreachable system.
     Probed {
         /// Which.
