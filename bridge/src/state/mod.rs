@@ -9,6 +9,7 @@
 //! Never: is trusted over the journal, or holds a secret (sled's deletes leave plaintext on disk).
 
 mod dump;
+pub mod fold;
 mod memory_store;
 mod sled_store;
 pub mod store;
