@@ -336,7 +336,8 @@ impl Engine {
         priority: Priority,
         rooms: &[String],
     ) -> Ruling {
-        let zone = self.systems.get(&command.lock_system).map_or(TimeZone::UTC, |system| system.config.time_zone.clone());
+        let zone =
+            self.systems.get(&command.lock_system).map_or(TimeZone::UTC, |system| system.config.time_zone.clone());
         let facts = policy::Facts {
             lock_system: &command.lock_system,
             kind,

@@ -88,7 +88,7 @@ pub fn build(
         systems.insert(name, system);
     }
     let durable = *parts.log.durable().borrow();
-    let engine = Engine {
+    let mut engine = Engine {
         clock: parts.clock,
         health: parts.health,
         sealer: parts.sealer,
@@ -129,6 +129,7 @@ pub fn build(
         tasks.shutdown().await;
         // The working set closes cleanly only when nobody can read it any more.
         outbox.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        engine.state.close();
         result
     };
     (handle, run)
@@ -157,7 +158,8 @@ impl OutboxReader for StoredOutbox {
         let mut size = 0_usize;
         for (sequence, record) in View::new(&*reader).reports(from, count).unwrap_or_default() {
             let plain = self.sealer.open(SEALED_REPORT, &record.sealed).ok();
-            let Some(plain) = plain.filter(|plain| sequence <= durable && Report::decode(plain.as_slice()).is_ok()) else {
+            let Some(plain) = plain.filter(|plain| sequence <= durable && Report::decode(plain.as_slice()).is_ok())
+            else {
                 break;
             };
             size = size.saturating_add(plain.len());
