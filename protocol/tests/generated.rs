@@ -16,6 +16,9 @@ fn generated_code_is_current() {
             std::fs::write(&kept, &fresh).expect("the source folder is writable");
         }
         let current = std::fs::read_to_string(&kept).unwrap_or_default();
-        assert!(current == fresh, "{name} is stale: run `LOCKBRIDGE_BLESS=1 cargo test -p lockbridge-protocol --test generated`");
+        assert!(
+            current == fresh,
+            "{name} is stale: run `LOCKBRIDGE_BLESS=1 cargo test -p lockbridge-protocol --test generated`"
+        );
     }
 }

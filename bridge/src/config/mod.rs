@@ -1,11 +1,22 @@
 //! Configuration: layered TOML to one validated value.
 //!
-//! Only the validated types of this file reach the other rooms. Never: reaches the network, holds a secret (only where to
-//! read it), stops at the first mistake.
+//! Defaults in code < `bridge.toml` < sorted `bridge.d/*.toml` < environment (`LOCKBRIDGE__LOG__LEVEL=debug`). Unknown
+//! keys are refused and all mistakes are told at once, each with file, key, what was found and what was expected. Only
+//! the validated types reach the other rooms. Never: reaches the network, holds a secret (only where to read it).
 
+mod findings;
+mod load;
+mod salto_space;
+mod section;
 mod types;
+mod validate;
 
+pub use findings::{Effective, Problem};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, Loaded, load};
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,
     LockSystemKind, LogFormat, ProxyConfig, RightsMode, SaltoSpaceConfig, SecretSource, ShipTransport, TlsTrust,
 };
+
+#[cfg(test)]
+mod tests;

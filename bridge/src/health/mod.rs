@@ -3,6 +3,12 @@
 //! Promises: a reason appears with the time it began and leaves when its room clears it. Never: fails liveness for the
 //! cloud's absence (rule L2), shows names or secrets, blocks a caller.
 
+pub mod metrics;
 mod registry;
+pub mod server;
+mod snapshot;
 
 pub use registry::{Health, Reason, ReasonCode, Scope};
+pub use snapshot::{
+    BridgeStatus, LinkStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, State,
+};

@@ -1,0 +1,172 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new(bridge: &str) -> Self {
+        let site = Self(tempfile::tempdir().expect("a temporary folder"));
+        site.write("bridge.toml", bridge);
+        site
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("bridge.toml")
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        load(&self.file()).expect_err("refused").problems
+    }
+}
+
+const SMALL: &str = r#"
+[lock_system.main]
+kind = "salto_space"
+time_zone = "Europe/Madrid"
+host = "192.0.2.20"
+port = 8050
+encoders = ["Front desk 1", { name = "Front desk 2", display_name = "Left desk" }]
+"#;
+
+#[test]
+fn a_small_file_gets_every_default() {
+    let config = load(&Site::new(SMALL).file()).expect("holds").config;
+    assert_eq!(config.health_address.to_string(), "127.0.0.1:7780");
+    assert_eq!(config.disk_reserve_bytes, 256 * 1024 * 1024);
+    let [system] = config.lock_systems.as_slice() else { panic!("one system") };
+    assert_eq!((system.name.as_str(), system.connections), ("main", 2));
+    let LockSystemKind::SaltoSpace(space) = &system.kind;
+    assert!(matches!(&space.transport, ShipTransport::Stp { host, port: 8050 } if host == "192.0.2.20"));
+    assert_eq!(space.stp_version, *b"00");
+    assert_eq!(space.encoders[1].display_name, "Left desk");
+    assert_eq!((space.rights, &space.cancel_key), (RightsMode::LevelsAndDoors, &CancelKey::BanUser));
+}
+
+#[test]
+fn later_layers_win_key_by_key_and_origins_are_told() {
+    let site = Site::new(SMALL);
+    site.write("bridge.d/20-port.toml", "[lock_system.main]\nport = 9100\n");
+    site.write("bridge.d/10-port.toml", "[lock_system.main]\nport = 9000\nconnections = 3\n");
+    site.write("bridge.d/notes.txt", "not read");
+    let loaded = load(&site.file()).expect("holds");
+    let origin = |key: &str| {
+        let value = loaded.effective.iter().find(|value| value.key == key).expect("in force");
+        (value.value.clone(), Path::new(&value.origin).file_name().and_then(|name| name.to_str().map(str::to_owned)))
+    };
+    assert_eq!(origin("lock_system.main.port"), ("9100".into(), Some("20-port.toml".into())));
+    assert_eq!(origin("lock_system.main.connections"), ("3".into(), Some("10-port.toml".into())));
+    assert_eq!(origin("lock_system.main.host"), ("\"192.0.2.20\"".into(), Some("bridge.toml".into())));
+    assert_eq!(origin("log.level"), ("info".into(), Some("default".into())));
+}
+
+#[test]
+fn ten_mistakes_are_told_at_once() {
+    let site = Site::new(
+        r#"
+[bridge]
+state_directory = "relative/path"
+colour = "blue"
+[health]
+address = "0.0.0.0:7780"
+[log]
+level = "loud"
+[network]
+proxy = "socks5://proxy.example.com"
+[storage]
+disk_reserve_mib = -1
+[lock_system.Main]
+kind = "salto_space"
+time_zone = "Europe/Atlantis"
+transport = "http"
+url = "ftp://192.0.2.20"
+authentication = "basic"
+password = "hunter2"
+"#,
+    );
+    let problems = site.problems();
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    for key in [
+        "bridge.state_directory",
+        "bridge.colour",
+        "health.address",
+        "log.level",
+        "network.proxy",
+        "storage.disk_reserve_mib",
+        "lock_system.Main.(name)",
+        "lock_system.Main.time_zone",
+        "lock_system.Main.url",
+        "lock_system.Main.user",
+        "lock_system.Main.password",
+        "lock_system.Main.password_file",
+    ] {
+        assert!(keys.contains(&key), "{key} is not among {keys:?}");
+    }
+    let text = load(&site.file()).expect_err("refused").to_string();
+    assert!(
+        text.contains("bridge.toml: health.address: found \"0.0.0.0:7780\", expected a loopback address"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "a secret written by mistake is not repeated");
+}
+
+#[test]
+fn unreadable_files_are_named() {
+    let site = Site::new("[bridge\n");
+    assert!(site.problems().iter().any(|problem| problem.key == "(file)" && problem.expected == "valid TOML"));
+    let missing = load(Path::new("/nonexistent/bridge.toml")).expect_err("refused");
+    assert!(missing.to_string().contains("/nonexistent/bridge.toml"), "{missing}");
+}
+
+#[test]
+fn https_needs_something_to_trust() {
+    let https =
+        SMALL.replace("host = \"192.0.2.20\"\nport = 8050", "transport = \"http\"\nurl = \"https://192.0.2.20\"");
+    let problems = Site::new(&https).problems();
+    assert!(problems.iter().any(|problem| problem.key == "lock_system.main.ca_file"), "{problems:?}");
+    let pinned = format!("{https}certificate_sha256 = \"{}\"\n", "ab".repeat(32));
+    let config = load(&Site::new(&pinned).file()).expect("holds").config;
+    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+    assert!(matches!(&space.transport, ShipTransport::Http { trust: TlsTrust::Pin([0xAB, ..]), .. }));
+}
+
+#[test]
+fn wrong_types_are_told_not_guessed() {
+    for (line, key) in [
+        ("port = \"eighty\"", "lock_system.main.port"),
+        ("port = 0", "lock_system.main.port"),
+        ("page_size = 1", "lock_system.main.page_size"),
+        ("encoders = \"Front desk 1\"", "lock_system.main.encoders"),
+        ("encoders = [\"A\", \"A\"]", "lock_system.main.encoders[1].name"),
+        ("event_stream = true", "lock_system.main.event_stream"),
+        ("cancel_key = \"request\"", "lock_system.main.cancel_key_request"),
+        ("access_levels = [{ external_id = \"L1\" }]", "lock_system.main.access_levels[0].entrances"),
+        ("ports = 3", "lock_system.main.ports"),
+    ] {
+        let site = Site::new(SMALL);
+        site.write("bridge.d/bad.toml", &format!("[lock_system.main]\n{line}\n"));
+        let problems = site.problems();
+        assert!(problems.iter().any(|problem| problem.key == key), "{line}: {problems:?}");
+    }
+}
+
+#[test]
+fn the_packaged_file_holds_and_documents_every_key() {
+    let text = include_str!("../../../packaging/config/bridge.toml");
+    load(&Site::new(text).file()).expect("the packaged file holds as it is");
+    let common = "state_directory control_socket policy_file state_key_file state_key_credential address format level \
+                  proxy proxy_password_file proxy_password_credential disk_reserve_mib audit_retention_mib";
+    let keys = common.split_whitespace().map(str::to_owned);
+    let vendor = super::salto_space::KEYS.split(", ").chain(super::validate::COMMON_KEYS.split(", "));
+    let spelled_alike = ["password_credential", "key_credential"];
+    for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str())) {
+        let documented = text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+        assert!(documented, "{key} is not in packaging/config/bridge.toml");
+    }
+}

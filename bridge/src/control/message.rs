@@ -1,0 +1,147 @@
+//! What can be asked, and the shape of answers.
+
+use lockbridge_protocol::proto::tunnel::report::Body;
+use lockbridge_protocol::proto::tunnel::{CommandState, Report};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::dispatch::{DoubtVerdict, EncodeLocally};
+
+/// One request line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The health snapshot.
+    Status,
+    /// Commands not ended, next first.
+    Queue {
+        /// At most this many.
+        limit: usize,
+    },
+    /// Commands in doubt.
+    Doubts,
+    /// A person's answer to a doubt.
+    Resolve {
+        /// Text form of the command's id.
+        command_id: String,
+        /// What came of it.
+        verdict: DoubtVerdict,
+    },
+    /// Encode the card of a known grant.
+    Encode(EncodeLocally),
+    /// The local brake.
+    Brake {
+        /// On or off.
+        on: bool,
+    },
+    /// Take the policy file anew.
+    ReloadPolicy,
+}
+
+/// One answer line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Done; what was asked for.
+    Done {
+        /// The value.
+        answer: Value,
+    },
+    /// Not done.
+    Refused {
+        /// Stable code.
+        code: String,
+        /// What, where, and the next step.
+        message: String,
+    },
+}
+
+impl Answer {
+    /// A refusal.
+    pub fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused { code: code.to_owned(), message: message.into() }
+    }
+}
+
+/// What came of a local encode, for people and scripts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodeAnswer {
+    /// Text form of the command's id.
+    pub command_id: String,
+    /// succeeded, failed, `in_doubt`, rejected, expired, ...
+    pub state: String,
+    /// Chip serial of the card written.
+    pub card_number: String,
+    /// Error code; empty when succeeded.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl EncodeAnswer {
+    /// Takes what a person needs out of the command's last report.
+    pub fn of(report: &Report) -> Self {
+        let Some(Body::CommandUpdate(update)) = &report.body else { return Self::default() };
+        let error = update.error.clone().unwrap_or_default();
+        let command_id = lockbridge_protocol::ids::CommandId::from_bytes(&update.command_id);
+        Self {
+            command_id: command_id.map(|id| id.to_string()).unwrap_or_default(),
+            state: state_word(update.state()).to_owned(),
+            card_number: update.evidence.as_ref().map(|evidence| evidence.card_number.clone()).unwrap_or_default(),
+            code: error.code,
+            message: error.message,
+        }
+    }
+}
+
+/// A command's state as one word.
+fn state_word(state: CommandState) -> &'static str {
+    match state {
+        CommandState::Unspecified => "unknown",
+        CommandState::Executing => "executing",
+        CommandState::Succeeded => "succeeded",
+        CommandState::Failed => "failed",
+        CommandState::InDoubt => "in_doubt",
+        CommandState::Rejected => "rejected",
+        CommandState::Expired => "expired",
+        CommandState::Superseded => "superseded",
+        CommandState::Cancelled => "cancelled",
+        CommandState::Abandoned => "abandoned",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_they_are_written_and_strangers_are_refused() {
+        let requests = [
+            Request::Status,
+            Request::Queue { limit: 5 },
+            Request::Resolve { command_id: "x".into(), verdict: DoubtVerdict::NotDone },
+            Request::Encode(EncodeLocally {
+                grant_id: "g".into(),
+                lock_system: String::new(),
+                encoder: "Front desk 1".into(),
+                operation: None,
+            }),
+            Request::Brake { on: true },
+        ];
+        for request in requests {
+            let line = serde_json::to_string(&request).expect("writes");
+            assert_eq!(serde_json::from_str::<Request>(&line).expect("reads"), request, "{line}");
+        }
+        assert!(serde_json::from_str::<Request>(r#"{"request":"unlock_everything"}"#).is_err());
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let done = Answer::Done { answer: serde_json::json!([1]) };
+        let refused = Answer::refused("brake", "The brake is on.");
+        for answer in [done, refused] {
+            let line = serde_json::to_string(&answer).expect("writes");
+            assert_eq!(serde_json::from_str::<Answer>(&line).expect("reads"), answer);
+        }
+    }
+}

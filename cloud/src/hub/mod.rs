@@ -1,0 +1,5 @@
+//! Who routes: the bridges' sessions.
+
+mod ingest;
+
+pub use ingest::Ingest;

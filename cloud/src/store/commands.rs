@@ -1,0 +1,224 @@
+//! Signed commands on their way down: issue order, delivery numbers, what the bridge made of them.
+
+use lockbridge_protocol::ids::CommandId;
+use lockbridge_protocol::proto::tunnel::{CommandState, Delivery, Mode, Priority, Signed};
+use prost::Message;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{StoreError, counter};
+
+/// A command as the authority made it.
+#[derive(Debug, Clone)]
+pub struct NewRow<'a> {
+    /// Chosen by the authority.
+    pub command_id: CommandId,
+    /// Addressee.
+    pub bridge_id: &'a str,
+    /// Lock system on the bridge.
+    pub lock_system: &'a str,
+    /// Lane within the lock system.
+    pub lane: &'a str,
+    /// From [`next_lane_sequence`], in the same transaction.
+    pub lane_sequence: u64,
+    /// Name of the body, for people.
+    pub kind: &'a str,
+    /// By body.
+    pub priority: Priority,
+    /// By body.
+    pub mode: Mode,
+    /// Not to be started before.
+    pub not_before_ms: i64,
+    /// Not to be started after.
+    pub expires_at_ms: i64,
+    /// The exact signed bytes.
+    pub signed: &'a Signed,
+    /// SHA-256 of the payload.
+    pub hash: [u8; 32],
+}
+
+/// Where a command stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Addressee.
+    pub bridge_id: String,
+    /// Lock system on the bridge.
+    pub lock_system: String,
+    /// Its lane, which a cancel of it must use too.
+    pub lane: String,
+    /// SHA-256 of the payload.
+    pub hash: Vec<u8>,
+    /// [`CommandState::Unspecified`] until a report tells.
+    pub state: CommandState,
+    /// Whether it was ever sent.
+    pub delivered: bool,
+}
+
+/// A command that waits for its first sending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Smaller goes first, over all priorities.
+    pub urgency: i32,
+    /// Its row, for [`number`]; smaller was issued earlier.
+    pub row: i64,
+    /// What to send.
+    pub signed: Signed,
+}
+
+/// Takes the next sequence of a lane: 1, 2, 3, ... without gaps as long as the transaction commits.
+pub fn next_lane_sequence(
+    connection: &Connection,
+    bridge_id: &str,
+    lock_system: &str,
+    lane: &str,
+) -> Result<u64, StoreError> {
+    let sql = "INSERT INTO lanes (bridge_id, lock_system, lane, last_sequence) VALUES (?1, ?2, ?3, 1)
+               ON CONFLICT (bridge_id, lock_system, lane) DO UPDATE SET last_sequence = last_sequence + 1
+               RETURNING last_sequence";
+    let sequence: i64 = connection.query_row(sql, [bridge_id, lock_system, lane], |row| row.get(0))?;
+    Ok(sequence.unsigned_abs())
+}
+
+/// Puts a command into the bridge's outbox.
+pub fn insert(connection: &Connection, now_ms: i64, new: &NewRow<'_>) -> Result<(), StoreError> {
+    let sequence = counter(new.lane_sequence);
+    connection.execute(
+        "INSERT INTO commands (command_id, bridge_id, lock_system, lane, lane_sequence, kind, priority, urgency, mode,
+                               not_before_ms, expires_at_ms, signed, hash, created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+        (
+            new.command_id.as_bytes(),
+            new.bridge_id,
+            new.lock_system,
+            new.lane,
+            sequence,
+            new.kind,
+            i32::from(new.priority),
+            i32::from(new.mode),
+            new.not_before_ms,
+            new.expires_at_ms,
+            new.signed.encode_to_vec(),
+            new.hash,
+            now_ms,
+        ),
+    )?;
+    if new.priority == Priority::Interactive {
+        // The bridge starts it only after its lane's earlier commands; behind a backlog of grants they would come too
+        // late for the person who waits. Safety commands overtake their lane at the bridge and need no help.
+        connection.execute(
+            "UPDATE commands SET urgency = ?5
+             WHERE bridge_id = ?1 AND lock_system = ?2 AND lane = ?3 AND lane_sequence < ?4
+               AND delivery_sequence IS NULL AND urgency > ?5",
+            (new.bridge_id, new.lock_system, new.lane, sequence, i32::from(new.priority)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Where the command stands; `None` when there is no such command.
+pub fn standing(connection: &Connection, command_id: CommandId) -> Result<Option<Standing>, StoreError> {
+    let sql = "SELECT bridge_id, lock_system, lane, hash, state, delivery_sequence IS NOT NULL
+               FROM commands WHERE command_id = ?1";
+    let standing = connection.query_row(sql, [command_id.as_bytes()], |row| {
+        Ok(Standing {
+            bridge_id: row.get(0)?,
+            lock_system: row.get(1)?,
+            lane: row.get(2)?,
+            hash: row.get(3)?,
+            state: CommandState::try_from(row.get::<_, i32>(4)?).unwrap_or_default(),
+            delivered: row.get(5)?,
+        })
+    });
+    Ok(standing.optional()?)
+}
+
+/// Notes what a verified report says about a command of this bridge with these bytes; whether there is such a command.
+pub fn set_state(
+    connection: &Connection,
+    now_ms: i64,
+    bridge_id: &str,
+    command_id: CommandId,
+    hash: &[u8],
+    state: CommandState,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE commands SET state = ?4, updated_at_ms = ?5
+               WHERE command_id = ?1 AND bridge_id = ?2 AND hash = ?3";
+    Ok(connection.execute(sql, (command_id.as_bytes(), bridge_id, hash, i32::from(state), now_ms))? == 1)
+}
+
+/// Commands of one priority that wait for their first sending, the most urgent first.
+pub fn waiting(
+    connection: &Connection,
+    bridge_id: &str,
+    priority: Priority,
+    limit: u64,
+) -> Result<Vec<Waiting>, StoreError> {
+    let sql = "SELECT urgency, command_row, signed FROM commands INDEXED BY commands_waiting
+               WHERE bridge_id = ?1 AND delivery_sequence IS NULL AND priority = ?2
+               ORDER BY urgency, command_row LIMIT ?3";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map((bridge_id, i32::from(priority), counter(limit)), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
+    })?;
+    rows.map(|row| {
+        let (urgency, row, signed) = row?;
+        Ok(Waiting { urgency, row, signed: decode(&signed)? })
+    })
+    .collect()
+}
+
+/// Gives a waiting command its delivery sequence: the bridge's next. The number stays for every later sending.
+pub fn number(connection: &Connection, bridge_id: &str, row: i64) -> Result<u64, StoreError> {
+    let sql = "UPDATE bridges SET delivered_last = delivered_last + 1 WHERE bridge_id = ?1 RETURNING delivered_last";
+    let sequence: i64 = connection.query_row(sql, [bridge_id], |row| row.get(0))?;
+    connection.execute("UPDATE commands SET delivery_sequence = ?2 WHERE command_row = ?1", (row, sequence))?;
+    Ok(sequence.unsigned_abs())
+}
+
+/// Numbered deliveries after `after`, in order, with the priority whose credit each needs.
+pub fn numbered(
+    connection: &Connection,
+    bridge_id: &str,
+    after: u64,
+    limit: u64,
+) -> Result<Vec<(Priority, Delivery)>, StoreError> {
+    let sql = "SELECT priority, delivery_sequence, signed FROM commands
+               WHERE bridge_id = ?1 AND delivery_sequence > ?2 ORDER BY delivery_sequence LIMIT ?3";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map((bridge_id, counter(after), counter(limit)), delivery)?;
+    rows.map(|row| finish(row?)).collect()
+}
+
+/// Numbered deliveries of one lane with lane sequences in `from..below`.
+pub fn lane(
+    connection: &Connection,
+    bridge_id: &str,
+    lock_system: &str,
+    lane: &str,
+    from: u64,
+    below: u64,
+    limit: u64,
+) -> Result<Vec<(Priority, Delivery)>, StoreError> {
+    let sql = "SELECT priority, delivery_sequence, signed FROM commands
+               WHERE bridge_id = ?1 AND lock_system = ?2 AND lane = ?3 AND lane_sequence >= ?4 AND lane_sequence < ?5
+                 AND delivery_sequence IS NOT NULL
+               ORDER BY lane_sequence LIMIT ?6";
+    let mut statement = connection.prepare(sql)?;
+    let parameters = (bridge_id, lock_system, lane, counter(from), counter(below), counter(limit));
+    let rows = statement.query_map(parameters, delivery)?;
+    rows.map(|row| finish(row?)).collect()
+}
+
+type DeliveryRow = (i32, i64, Vec<u8>);
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn finish((priority, sequence, signed): DeliveryRow) -> Result<(Priority, Delivery), StoreError> {
+    let delivery = Delivery { delivery_sequence: sequence.unsigned_abs(), command: Some(decode(&signed)?) };
+    Ok((Priority::try_from(priority).unwrap_or_default(), delivery))
+}
+
+fn decode(bytes: &[u8]) -> Result<Signed, StoreError> {
+    Signed::decode(bytes).map_err(|_| StoreError::Damaged("signed command"))
+}
