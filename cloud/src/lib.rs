@@ -2,6 +2,7 @@
 //!
 //! * [`store`]: who stores. The database file, its one writer, its readers; the data directory and its secret files.
 //! * [`hub`]: who routes. Holds the bridges' sessions and moves signed values both ways.
+//! * [`model`]: what is wanted and known. Resources, and what reports make of them.
 //! * [`authority`]: who signs. Turns a wish of the resource model into a signed command in the caller's transaction.
 //!
 //! Nothing here knows a vendor: what a lock system makes of a command is the bridge's business.
@@ -11,4 +12,5 @@
 pub mod authority;
 pub mod clock;
 pub mod hub;
+pub mod model;
 pub mod store;

@@ -9,7 +9,8 @@ use lockbridge_protocol::proto::tunnel::command::Body;
 use serde_json::{Value, json};
 
 use super::systems::System;
-use super::{ModelError, NewCommand, Work, sql};
+use super::{ModelError, Work, sql};
+use crate::authority::{NewCommand, lane_of};
 
 /// Convergent commands wait for a bridge that is away: a season for wishes.
 const CONVERGENT_LIFE_MS: i64 = 90 * 24 * 60 * 60 * 1000;

@@ -1,5 +1,7 @@
 //! Why the model refuses a wish.
 
+use crate::store::StoreError;
+
 /// A wish that was not recorded. The transaction is rolled back; nothing of it remains.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -28,14 +30,20 @@ pub enum ModelError {
         message: String,
     },
     /// The database failed.
-    #[error("the database could not carry out a statement: {0}")]
-    Store(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A command could not be signed.
     #[error(transparent)]
-    Issue(#[from] super::IssueError),
+    Issue(#[from] crate::authority::IssueError),
     /// A stored document cannot be read; the row was not written by this version.
     #[error("a stored document cannot be read: {0}")]
     Document(#[from] serde_json::Error),
+}
+
+impl From<rusqlite::Error> for ModelError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 impl ModelError {

@@ -115,6 +115,17 @@ fn find_scanned(
     Ok(sql::one(work.connection, &query, parameters, credentials::Credential::read)?)
 }
 
+/// The bridge gave up finding out how the act ended. The credential keeps its warning until another card is written.
+pub(crate) fn abandon(
+    work: &Work<'_>,
+    attempt: &Attempt,
+    error: &CommandError,
+    occurred_at: i64,
+) -> Result<(), ModelError> {
+    doubt(work, attempt)?;
+    end_without_success(work, attempt, error, occurred_at)
+}
+
 /// The bridge reports an end without effect.
 pub(crate) fn fail(
     work: &Work<'_>,
@@ -127,6 +138,15 @@ pub(crate) fn fail(
     {
         issues::clear(work, id, Severity::Warning, "unknown_issue_with_acs_credential")?;
     }
+    end_without_success(work, attempt, error, occurred_at)
+}
+
+fn end_without_success(
+    work: &Work<'_>,
+    attempt: &Attempt,
+    error: &CommandError,
+    occurred_at: i64,
+) -> Result<(), ModelError> {
     if attempt.is_over(work.now_ms) {
         return Ok(());
     }

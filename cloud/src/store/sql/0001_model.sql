@@ -1,14 +1,12 @@
-//! The resource tables. Times are milliseconds since the epoch, identifiers UUID text, booleans 0 or 1.
-//!
-//! `position` is the order of creation and what page cursors point at; each index ends with it by nature of `SQLite`, so
-//! that lists by workspace (or system, or person) read exactly the rows they return.
+-- The resource model. Times are milliseconds since the Unix epoch, identifiers UUID text, booleans 0 or 1.
+-- `position` is the order of creation and what page cursors point at: each index ends with it by nature of SQLite,
+-- so a list by workspace (or system, or person) reads just the rows it returns.
 
-/// Statements for [`MIGRATIONS`]' first version: everything below in one go.
-const VERSION_1: &str = "
 CREATE TABLE acs_system (
     position INTEGER PRIMARY KEY, acs_system_id TEXT NOT NULL UNIQUE, workspace_id TEXT NOT NULL,
     connected_account_id TEXT NOT NULL, bridge_id TEXT NOT NULL, lock_system TEXT NOT NULL, kind TEXT NOT NULL,
     name TEXT NOT NULL, time_zone TEXT, created_at INTEGER NOT NULL, inventory_at INTEGER,
+    was_connected INTEGER NOT NULL DEFAULT 0,
     UNIQUE (bridge_id, lock_system)
 ) STRICT;
 CREATE INDEX acs_system_workspace ON acs_system (workspace_id);
@@ -161,7 +159,3 @@ CREATE TABLE event (
     source TEXT UNIQUE -- the lock system's own event, so that one told twice is stored once
 ) STRICT;
 CREATE INDEX event_time ON event (workspace_id, created_at);
-";
-
-/// Versions in order; the store applies those it has not applied yet.
-pub const MIGRATIONS: &[&str] = &[VERSION_1];
