@@ -2,6 +2,7 @@
 //!
 //! * [`store`]: who stores. The database file, its one writer, its readers; the data directory and its secret files.
 //! * [`hub`]: who routes. Holds the bridges' sessions and moves signed values both ways.
+//! * [`api`]: who asks. The HTTP API over the resource model.
 //! * [`model`]: what is wanted and known. Resources, and what reports make of them.
 //! * [`authority`]: who signs. Turns a wish of the resource model into a signed command in the caller's transaction.
 //!
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod authority;
 pub mod clock;
 pub mod hub;

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::reconcile::{Cause, reconcile};
 use super::{Grant, doors, get, parts, settle};
 use crate::model::issues::{self, Severity};
-use crate::model::{ModelError, Work, events, identities, scope, spaces, sql, time};
+use crate::model::methods::{self, Method};
+use crate::model::{ModelError, Work, credentials, events, identities, scope, spaces, sql, time};
 
 /// A grant as asked for, with every reference still to be checked.
 #[derive(Debug, Clone, Default)]
@@ -176,6 +177,30 @@ pub(crate) fn delete(work: &Work<'_>, grant: &Grant) -> Result<(), ModelError> {
         parts::revoke(work, &part)?;
     }
     settle::forget_if_empty(work, id, work.now_ms)
+}
+
+/// Takes one way in away. Its card goes too if nothing else is on it; the grant stays, without this method.
+pub(crate) fn delete_method(work: &Work<'_>, method: &Method) -> Result<(), ModelError> {
+    let id = &method.access_method_id;
+    methods::mark_deleting(work, id)?;
+    let grant = get(work, &method.access_grant_id)?;
+    sql::change(
+        work.connection,
+        "DELETE FROM requested_method WHERE access_grant_id = ?1 AND mode = ?2",
+        (&grant.access_grant_id, &method.mode),
+    )?;
+    let card = match &method.acs_credential_id {
+        Some(credential_id) if !methods::any_live_of_credential(work, credential_id)? => Some(credential_id),
+        _ => None,
+    };
+    if let Some(credential_id) = card {
+        credentials::delete(work, &credentials::get(work, credential_id)?)?;
+    } else {
+        // The card (if any) serves another grant: nothing at the lock system is tied to this method alone.
+        methods::purge(work, method, work.now_ms)?;
+    }
+    reconcile(work, &grant, &Cause::doors())?;
+    Ok(())
 }
 
 fn refuse_deleting(grant: &Grant) -> Result<(), ModelError> {

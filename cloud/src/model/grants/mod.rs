@@ -1,6 +1,6 @@
 //! Access grants: who, where, when, how; and their shares at each lock system.
 //!
-//! One function, [`reconcile`], derives from a grant's wish what every lock system should hold, compares it with what was
+//! One function, [`reconcile::reconcile`], derives from a grant's wish what every lock system should hold, compares it with what was
 //! last asked of it, and issues the difference. Creating, changing and deleting a grant, changing a space and losing a door
 //! on site all end there, so that they cannot disagree.
 //!
@@ -15,10 +15,11 @@ mod settle;
 
 use rusqlite::Row;
 
-pub(crate) use changes::{NewGrant, create, delete, update_name, update_times};
-pub(crate) use doors::{Door, announce_of_user as announce_doors_of_user, live as live_doors};
-pub(crate) use parts::{drop_of_user as drop_parts_of_user, revoke as revoke_part};
-pub(crate) use reconcile::{reconcile, reconcile_entrance, reconcile_over};
+pub(crate) use changes::{NewGrant, create, delete, delete_method, update_name, update_times};
+pub(crate) use doors::announce_of_user as announce_doors_of_user;
+use doors::Door;
+pub(crate) use parts::{drop_of_user as drop_parts_of_user, revoke_all_of_user};
+pub(crate) use reconcile::{reconcile_entrance, reconcile_over};
 pub(crate) use settle::{failed, removed, removed_for_user, synced};
 
 use super::{ModelError, Scope, sql};

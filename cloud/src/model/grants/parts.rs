@@ -223,6 +223,19 @@ pub(crate) fn revoke(work: &Work<'_>, part: &Part) -> Result<(), ModelError> {
     Ok(())
 }
 
+/// Revokes every part of a holder. A grant with nothing left at any other system is deleted with it.
+pub(crate) fn revoke_all_of_user(work: &Work<'_>, acs_user_id: &str) -> Result<(), ModelError> {
+    for part in of_user(work, acs_user_id)?.iter().filter(|part| !part.deleting) {
+        let others = of_grant(work, &part.access_grant_id)?;
+        if others.iter().all(|other| other.deleting || other.grant_part_id == part.grant_part_id) {
+            super::delete(work, &super::get(work, &part.access_grant_id)?)?;
+        } else {
+            revoke(work, part)?;
+        }
+    }
+    Ok(())
+}
+
 /// The holder goes and takes every part along: marks them, without commands of their own.
 pub(crate) fn drop_of_user(work: &Work<'_>, acs_user_id: &str) -> Result<(), ModelError> {
     for part in of_user(work, acs_user_id)? {

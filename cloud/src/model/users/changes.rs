@@ -101,6 +101,12 @@ pub(crate) fn update(work: &Work<'_>, user: &User, profile: &Profile) -> Result<
     put(work, &system, &user.acs_user_id, &mutations)
 }
 
+/// Tells the lock system of a holder that so far is only a row.
+pub(crate) fn announce(work: &Work<'_>, system: &System, user: &User) -> Result<(), ModelError> {
+    let id = &user.acs_user_id;
+    put(work, system, id, &[Mutation::new(id, "creating", "The user is being created at the lock system.")])
+}
+
 fn put(work: &Work<'_>, system: &System, id: &str, mutations: &[Mutation<'_>]) -> Result<(), ModelError> {
     sql::change(work.connection, "UPDATE acs_user SET revision = revision + 1 WHERE acs_user_id = ?1", [id])?;
     let user = get(work, id)?;

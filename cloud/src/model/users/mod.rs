@@ -10,7 +10,7 @@ mod rights;
 use lockbridge_protocol::proto::tunnel as proto;
 use rusqlite::Row;
 
-pub(crate) use changes::{Profile, create, delete, put_groups, suspend, update};
+pub(crate) use changes::{Profile, announce, create, delete, put_groups, suspend, update};
 pub(crate) use matching::{for_identity, of_identity};
 pub(crate) use rights::{at_server as rights_at_server, bump as bump_rights, own_change};
 
