@@ -38,7 +38,7 @@ pub struct ApiState {
     /// `https://host:port` under which callers reach this API, for links to further pages.
     pub origin: String,
     /// Now, in milliseconds since the epoch; see [`crate::clock::now_ms`].
-    pub clock: fn() -> i64,
+    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
 impl fmt::Debug for ApiState {

@@ -26,8 +26,6 @@ pub mod systems;
 pub mod time;
 pub mod users;
 
-#[cfg(test)]
-pub(crate) mod testing;
 
 pub use error::ModelError;
 pub use scope::{Scope, Work};

@@ -90,8 +90,10 @@ pub(crate) fn scan_to_assign_credential(work: &Work<'_>, input: &Input) -> Answe
     let user = match (user_id, identity_id) {
         (Some(id), _) => users::live(work, &id)?,
         (None, identity_id) => {
-            let identity = identities::get(work, &identity_id.unwrap_or_default())?;
-            users::for_identity(work, &systems::get(work, &encoder.acs_system_id)?, &identity)?
+            let identity_id = identity_id.unwrap_or_default();
+            identities::get(work, &identity_id)?;
+            let user = users::of_identity(work, &systems::get(work, &encoder.acs_system_id)?, &identity_id)?;
+            user.ok_or_else(|| ModelError::not_found("acs_user", &identity_id))?
         }
     };
     let attempt = attempts::scan_to_assign(work, &encoder, &user)?;

@@ -120,7 +120,11 @@ fn begin_assignment(
     system: &System,
     credential: &Credential,
 ) -> Result<(String, Option<Attempt>), ModelError> {
-    let (_, rights) = holder(work, credential)?;
+    let (user, rights) = holder(work, credential)?;
+    if user.synced_at.is_none() {
+        let message = format!("the lock server does not hold acs_user {} yet; try again when it does", user.acs_user_id);
+        return Err(ModelError::refused("credential_not_ready_for_encoding", message));
+    }
     let about = About {
         acs_system_id: &system.acs_system_id,
         acs_credential_id: Some(&credential.acs_credential_id),
