@@ -8,6 +8,7 @@
 //!
 //! Never: is trusted over the journal, or holds a secret (sled's deletes leave plaintext on disk).
 
+mod base;
 mod dump;
 mod memory_store;
 mod sled_store;
