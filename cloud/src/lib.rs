@@ -5,14 +5,18 @@
 //! * [`enroll`]: who is who. The private CA, enrollment and renewal.
 //! * [`hub`]: who routes. Holds the bridges' sessions and moves signed values both ways.
 //! * [`authority`]: who signs. Turns a wish of the resource model into a signed command in the caller's transaction.
+//! * [`cli`]: how it is started and administered.
 //!
 //! Nothing here knows a vendor: what a lock system makes of a command is the bridge's business.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod authority;
+pub mod cli;
 pub mod clock;
 pub mod enroll;
 pub mod hub;
 pub mod net;
 pub mod store;
+#[cfg(test)]
+mod testing;

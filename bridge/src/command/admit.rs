@@ -3,7 +3,7 @@
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::{CommandState, Priority, Signed, command::Body};
-use lockbridge_protocol::signed::command::{AuthorityKeys, Audience, CommandError, VerifiedCommand, verify};
+use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, CommandError, VerifiedCommand, verify};
 
 use crate::limits::TOMBSTONE_PAST_EXPIRY;
 use crate::state::fold::{CommandRecord, LaneRecord, Tombstone, is_superseded, next_of};
@@ -99,7 +99,8 @@ pub fn check_state(verified: VerifiedCommand, known: &Known<'_>, now_ms: i64) ->
         || command.lane_sequence < next_of(known.lane)
         || known.lane.ended_ahead.contains(&command.lane_sequence)
     {
-        let message = format!("place {} of lane `{}` was given to another command", command.lane_sequence, command.lane);
+        let message =
+            format!("place {} of lane `{}` was given to another command", command.lane_sequence, command.lane);
         return Admission::Rejected { code: "lane_sequence_reuse".into(), message, verified: None };
     }
     let ends_at_once = (now_ms >= command.expires_at_ms).then_some(CommandState::Expired);
@@ -175,7 +176,10 @@ mod tests {
         assert_eq!(ask(&stone(vec![8; 32])), "id_reuse");
         assert_eq!(ask(&stone(vec![])), "accepted Some(Cancelled)");
         let live = CommandRecord { hash: vec![8; 32], ..CommandRecord::default() };
-        assert_eq!(code(check_state(verified(1, NOW + 1), &Known { live: Some(&live), ..fresh(&lane) }, NOW)), "id_reuse");
+        assert_eq!(
+            code(check_state(verified(1, NOW + 1), &Known { live: Some(&live), ..fresh(&lane) }, NOW)),
+            "id_reuse"
+        );
     }
 
     #[test]

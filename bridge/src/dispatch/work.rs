@@ -53,8 +53,10 @@ pub(super) struct Work {
     pub(super) deadline: Duration,
     /// The holder when it is done.
     pub(super) done: Change,
-    /// The holder when it is in doubt, or failed: a revoke stays wished for, a card that may exist is listed.
-    pub(super) otherwise: Change,
+    /// The holder when it is in doubt: a revoke stays wished for, a card that may exist is listed (rule B8).
+    pub(super) doubtful: Change,
+    /// The holder when it failed: a revoke stays wished for.
+    pub(super) failed: Change,
     /// What can be said already.
     pub(super) evidence: Evidence,
     /// Rooms that an encode opens, for the policy.
@@ -250,13 +252,14 @@ fn work(context: &Context<'_>, steps: Steps, class: EffectClass) -> Work {
         encoder: None,
         deadline: context.config.call_timeout,
         done: Change::Keep,
-        otherwise: Change::Keep,
+        doubtful: Change::Keep,
+        failed: Change::Keep,
         evidence: Evidence { truth: TruthLevel::Server as i32, ..Evidence::default() },
         rooms: Vec::new(),
     }
 }
 
-fn begin(context: &Context<'_>, operation: Operation, done: Change, otherwise: Change) -> Prepared {
+fn begin(context: &Context<'_>, operation: Operation, done: Change, doubtful: Change) -> Prepared {
     let class = context.adapter.effect_class(&operation);
     let mut work = work(context, Steps::Operations(Vec::new()), class);
     if let Operation::Encode { encoder, .. } | Operation::ReadCard { encoder } = &operation {
@@ -267,7 +270,7 @@ fn begin(context: &Context<'_>, operation: Operation, done: Change, otherwise: C
     }
     work.steps = Steps::Operations(vec![operation]);
     work.done = done;
-    work.otherwise = otherwise;
+    work.doubtful = doubtful;
     Prepared::Begin(Box::new(work))
 }
 
@@ -319,7 +322,8 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
             work.evidence = evidence;
             // A revoke that could not be carried out stays wished for: the next write of this holder leaves it out.
             if wish == Wish::Revoke {
-                work.otherwise = after;
+                work.doubtful = after.clone();
+                work.failed = after;
             }
             Prepared::Begin(work)
         }

@@ -155,9 +155,13 @@ fn cover<'a>(
 
 /// Memberships that stand apart from grants: within the person's own schedule, if there is one.
 fn membership_rights(holder: &Holder) -> Vec<Right> {
-    let window = holder.person.as_ref().filter(|person| person.starts_at_ms != 0 || person.ends_at_ms != 0).map(|person| {
-        Window { starts_at_ms: person.starts_at_ms, ends_at_ms: (person.ends_at_ms != 0).then_some(person.ends_at_ms) }
-    });
+    let window =
+        holder.person.as_ref().filter(|person| person.starts_at_ms != 0 || person.ends_at_ms != 0).map(|person| {
+            Window {
+                starts_at_ms: person.starts_at_ms,
+                ends_at_ms: (person.ends_at_ms != 0).then_some(person.ends_at_ms),
+            }
+        });
     let groups: BTreeSet<&String> = holder.memberships.iter().collect();
     groups.into_iter().map(|group| Right { target: RightTarget::Group(group.clone()), window }).collect()
 }

@@ -119,9 +119,9 @@ impl Keys {
 
     /// `None` when there is no such file.
     pub(super) fn load(path: &Path, sealer: &Sealer) -> Result<Option<Self>, KeysError> {
-        let Some(sealed) = files::read(path)? else { return Ok(None) };
+        let Some(content) = files::read(path)? else { return Ok(None) };
         let shown = || path.display().to_string();
-        let plain = sealer.open(PURPOSE, &sealed).map_err(|source| KeysError::Sealed { path: shown(), source })?;
+        let plain = sealer.open(PURPOSE, &content).map_err(|source| KeysError::Sealed { path: shown(), source })?;
         let keys = Self::decode(&Zeroizing::new(plain)).ok_or_else(|| KeysError::Format { path: shown() })?;
         Ok(Some(keys))
     }
@@ -188,6 +188,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::seal::KEY_BYTES;
 
@@ -202,8 +204,8 @@ mod tests {
         let read = Keys::load(&path, &sealer).expect("opens").expect("is there");
         assert_eq!(read.audit.public(), keys.audit.public());
         assert_eq!(read.identity[0].public(), keys.identity[0].public());
-        let sealed = std::fs::read(&path).expect("reads");
-        assert!(!sealed.windows(32).any(|window| keys.audit.pkcs8.windows(32).any(|part| part == window)));
+        let content = std::fs::read(&path).expect("reads");
+        assert!(!content.windows(32).any(|window| keys.audit.pkcs8.windows(32).any(|part| part == window)));
         let other = Sealer::new(&Zeroizing::new([2; KEY_BYTES]));
         assert!(matches!(Keys::load(&path, &other), Err(KeysError::Sealed { .. })));
         let plain = keys.encode();
@@ -213,6 +215,14 @@ mod tests {
         let mut newer = plain.to_vec();
         newer[0] = FORMAT + 1;
         assert!(Keys::decode(&newer).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(plain in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Keys::decode(&plain).is_none());
+            prop_assert!(Keys::decode(&[&[FORMAT], plain.as_slice()].concat()).is_none());
+        }
     }
 
     #[test]

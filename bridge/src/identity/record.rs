@@ -41,6 +41,12 @@ pub(super) struct Record {
     pub(super) previous_since_ms: Option<i64>,
 }
 
+/// The one field every format has.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 /// The parts of a record as types.
 #[derive(Debug, Clone)]
 pub(super) struct Parsed {
@@ -54,10 +60,6 @@ impl Record {
         let Some(content) = files::read(path)? else { return Ok(None) };
         let wrong = |problem: String| IdentityError::Content { path: path.to_path_buf(), problem };
         // The format first: a newer file may have fields this version does not know.
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
         let head: Head = serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
         if head.format != FORMAT {
             return Err(wrong(format!("its format is {}, this version reads {FORMAT}", head.format)));

@@ -1,7 +1,7 @@
 //! The key that seals state: from the configuration, or made once in the state directory.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -82,7 +82,7 @@ pub fn open_sealer(state_directory: &Path, configured: Option<&SecretSource>) ->
     match std::fs::symlink_metadata(&path) {
         Ok(metadata) => {
             let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 || metadata.nlink() > 1 {
+            if mode & 0o077 != 0 {
                 return Err(StateKeyError::Exposed { path, mode });
             }
         }

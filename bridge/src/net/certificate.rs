@@ -82,7 +82,7 @@ impl CertificateFault {
 pub(super) enum Anchor {
     /// One of these CA certificates.
     Certificates(Arc<RootCertStore>),
-    /// A CA certificate, sent by the server, with this SHA-256 of its SubjectPublicKeyInfo (DER).
+    /// A CA certificate, sent by the server, with this SHA-256 of its `SubjectPublicKeyInfo` (DER).
     KeyHash([u8; 32]),
 }
 
@@ -207,7 +207,7 @@ impl ServerCertVerifier for PrivateCaVerifier {
     }
 }
 
-/// SHA-256 of the SubjectPublicKeyInfo of a certificate; `None` when it is not a certificate.
+/// SHA-256 of the `SubjectPublicKeyInfo` of a certificate; `None` when it is not a certificate.
 pub(crate) fn key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     digest(&SHA256, parsed.public_key().raw).as_ref().try_into().ok()

@@ -50,7 +50,7 @@ pub enum DialError {
     },
     /// The proxy could not be reached.
     #[error("the proxy cannot be reached")]
-    ProxyUnreachable(#[source] Box<DialError>),
+    ProxyUnreachable(#[source] Box<Self>),
     /// The password for the proxy could not be read.
     #[error("the proxy password cannot be read")]
     ProxyPassword(#[source] SecretError),

@@ -138,3 +138,41 @@ fn status_line(head: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     text.chars().filter(|character| !character.is_control()).take(STATUS_LINE_CHARACTERS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// What comes of an answer that arrives in two pieces.
+    fn answer_in_two(first: &[u8], second: &[u8]) -> Result<(), ProxyError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async { judge(&read_head(&mut first.chain(second)).await?, false) })
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_a_good_answer_is_the_same_answer(at in any::<prop::sample::Index>(), status in 200u16..300) {
+            let answer = format!("HTTP/1.1 {status} Connection established\r\nX: y\r\n\r\n");
+            let (first, second) = answer.as_bytes().split_at(at.index(answer.len()));
+            prop_assert!(answer_in_two(first, second).is_ok());
+        }
+
+        #[test]
+        fn only_a_2xx_opens_the_way(status in 300u16..600, rest in "[ -~]{0,40}") {
+            let answer = format!("HTTP/1.1 {status} {rest}\r\n\r\n");
+            prop_assert!(answer_in_two(answer.as_bytes(), b"").is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_pass(
+            first in proptest::collection::vec(any::<u8>(), 0..64),
+            second in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            prop_assert!(answer_in_two(&first, &second).is_err());
+            prop_assert!(answer_in_two(&[b"HTTP/1.1 ", first.as_slice()].concat(), &second).is_err());
+        }
+    }
+}

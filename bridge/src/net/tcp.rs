@@ -57,9 +57,11 @@ pub(super) async fn connect(resolver: &dyn Resolve, host: &str, port: u16) -> Re
         }
         Ok(Ok(addresses)) => addresses,
     };
-    let stream = race(interleave(addresses), |address| TcpStream::connect(address))
-        .await
-        .map_err(|attempts| DialError::Tcp { host: host.to_owned(), port, attempts })?;
+    let stream = race(interleave(addresses), TcpStream::connect).await.map_err(|attempts| DialError::Tcp {
+        host: host.to_owned(),
+        port,
+        attempts,
+    })?;
     set_options(&stream).map_err(|error| {
         let peer = stream.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], port)));
         DialError::Tcp { host: host.to_owned(), port, attempts: vec![(peer, error)] }

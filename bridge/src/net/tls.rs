@@ -70,7 +70,7 @@ impl TimeProvider for TlsTime {
 }
 
 /// A client for enrollment: no certificate of its own; the server's chain has to contain, and end in, a CA certificate with
-/// `ca_key_hash`, the SHA-256 of its SubjectPublicKeyInfo.
+/// `ca_key_hash`, the SHA-256 of its `SubjectPublicKeyInfo`.
 pub fn enrollment_client(ca_key_hash: [u8; 32], time: &TlsTime) -> Result<Arc<ClientConfig>, TlsConfigError> {
     let provider = Arc::new(ring::default_provider());
     let config = with_anchor(Anchor::KeyHash(ca_key_hash), provider, time)?.with_no_client_auth();

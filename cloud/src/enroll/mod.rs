@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use lockbridge_protocol::proto::tunnel::AuthorityKey;
 
-pub use ca::{Ca, CaError, ServerIdentity};
+pub use ca::{CERTIFICATE_FILE, Ca, CaError, ServerIdentity};
 pub use peer::Peer;
 pub use refusal::Refusal;
 

@@ -30,13 +30,7 @@ impl Enroller {
     }
 }
 
-fn next(
-    tx: &Transaction<'_>,
-    now_ms: i64,
-    ca: &super::Ca,
-    peer: &Peer,
-    key: &PublicKey,
-) -> Result<Vec<u8>, Refusal> {
+fn next(tx: &Transaction<'_>, now_ms: i64, ca: &super::Ca, peer: &Peer, key: &PublicKey) -> Result<Vec<u8>, Refusal> {
     let bridge = bridges::find(tx, &peer.bridge_id)?.ok_or(Refusal::IdentityUnknown)?;
     if bridge.revoked_at_ms.is_some() {
         return Err(Refusal::IdentityRevoked);

@@ -11,6 +11,7 @@ pub mod bridges;
 pub mod certificates;
 pub mod commands;
 pub mod directory;
+pub mod journals;
 mod readers;
 pub mod schema;
 #[cfg(test)]

@@ -196,9 +196,7 @@ pub fn step(life: Life, event: Event) -> Result<(Life, Vec<Action>), Impossible>
         (State::Executing(EffectClass::Blind), Event::Restarted) => Ok(doubt(life, EffectClass::Blind)),
         (State::Queued | State::InDoubt(_), Event::Restarted) => Ok((life, vec![])),
         (State::Asking, Event::Answered(Answer::Found)) => ended(End::Succeeded),
-        (State::Asking, Event::Answered(Answer::Absent)) => {
-            Ok(requeue(Life { uncertain: false, ..life }, true, false))
-        }
+        (State::Asking, Event::Answered(Answer::Absent)) => Ok(requeue(Life { uncertain: false, ..life }, true, false)),
         (State::Asking, Event::Answered(Answer::Unknown)) => {
             let queries = life.queries.saturating_add(1);
             let life = Life { queries, ..life };

@@ -35,8 +35,6 @@ pub struct Facts<'a> {
     pub local_time: Time,
     /// The local brake.
     pub brake: bool,
-    /// Given on site: a person at the machine may encode a known grant.
-    pub local: bool,
 }
 
 /// The answer.
@@ -80,7 +78,10 @@ pub(super) fn check(
         return if waits {
             Ruling::Wait("policy:no_policy")
         } else {
-            Ruling::breach("policy:no_policy", "the local policy file is missing or not valid, so only revokes are allowed")
+            Ruling::breach(
+                "policy:no_policy",
+                "the local policy file is missing or not valid, so only revokes are allowed",
+            )
         };
     };
     if policy.version < facts.minimum_version {
@@ -144,7 +145,10 @@ fn content(system: &SystemPolicy, facts: Facts<'_>, body: &Body) -> Ruling {
             let start = put.starts_at_ms.max(facts.now_ms);
             let longest = i64::from(days).saturating_mul(DAY_MS).saturating_add(VALIDITY_TOLERANCE_MS);
             if put.ends_at_ms == 0 || put.ends_at_ms.saturating_sub(start) > longest {
-                return Ruling::breach("policy:max_validity", format!("the policy allows grants of at most {days} days"));
+                return Ruling::breach(
+                    "policy:max_validity",
+                    format!("the policy allows grants of at most {days} days"),
+                );
             }
             Ruling::Allowed
         }
@@ -169,10 +173,16 @@ fn rates(system: &SystemPolicy, body: &Body, rooms: &[String], rate: &dyn Fn(&st
         Body::EncodeCredential(encode) => {
             let encoder = encodes_subject(&encode.encoder_external_id);
             if rate(&encoder, 1) >= system.encodes_per_hour {
-                return Ruling::breach("policy:encodes_per_hour", "this encoder has written as many cards as an hour allows");
+                return Ruling::breach(
+                    "policy:encodes_per_hour",
+                    "this encoder has written as many cards as an hour allows",
+                );
             }
             if rate(&encoder, 24) >= system.encodes_per_day {
-                return Ruling::breach("policy:encodes_per_day", "this encoder has written as many cards as a day allows");
+                return Ruling::breach(
+                    "policy:encodes_per_day",
+                    "this encoder has written as many cards as a day allows",
+                );
             }
             match rooms.iter().find(|room| rate(&room_subject(room), 24) >= system.encodes_per_room_per_day) {
                 Some(room) => Ruling::breach(
@@ -182,7 +192,9 @@ fn rates(system: &SystemPolicy, body: &Body, rooms: &[String], rate: &dyn Fn(&st
                 None => Ruling::Allowed,
             }
         }
-        Body::PutGrant(_) if rate(GRANTS_SUBJECT, 1) >= system.grants_per_hour => Ruling::Wait("policy:grants_per_hour"),
+        Body::PutGrant(_) if rate(GRANTS_SUBJECT, 1) >= system.grants_per_hour => {
+            Ruling::Wait("policy:grants_per_hour")
+        }
         _ => Ruling::Allowed,
     }
 }

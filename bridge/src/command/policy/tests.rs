@@ -19,7 +19,6 @@ fn facts(kind: &'static str, priority: Priority) -> Facts<'static> {
         now_ms: NOW,
         local_time: Time::constant(12, 0, 0, 0),
         brake: false,
-        local: false,
     }
 }
 
@@ -62,9 +61,8 @@ fn without_a_file_only_safety_commands_pass() {
 #[test]
 fn kinds_doors_and_validity_are_bounded() {
     let policy = policy("allow = [\"put_grant\"]\nentrances = [\"1*\", \"gym\"]");
-    let ask = |kind, body: &Body| {
-        rule(ruled(Some(&policy), Moment::Accept, facts(kind, Priority::Convergent), body, 0))
-    };
+    let ask =
+        |kind, body: &Body| rule(ruled(Some(&policy), Moment::Accept, facts(kind, Priority::Convergent), body, 0));
     assert_eq!(ask("put_grant", &grant("101", 31)), "allowed");
     assert_eq!(ask("put_grant", &grant("gym", 2)), "allowed");
     assert_eq!(ask("put_grant", &grant("gym2", 2)), "policy:entrance");
@@ -114,7 +112,8 @@ fn the_brake_stops_cards_and_grants_but_no_revoke() {
 fn hours_are_of_the_sites_clock_and_may_cross_midnight() {
     let policy = policy("allow = [\"*\"]\nhours = \"22:00-06:00\"");
     let at = |hour| {
-        let facts = Facts { local_time: Time::constant(hour, 0, 0, 0), ..facts("encode_credential", Priority::Interactive) };
+        let facts =
+            Facts { local_time: Time::constant(hour, 0, 0, 0), ..facts("encode_credential", Priority::Interactive) };
         rule(ruled(Some(&policy), Moment::Begin, facts, &encode(), 0))
     };
     assert_eq!((at(23), at(5), at(6), at(12)), ("allowed", "allowed", "policy:hours", "policy:hours"));
@@ -125,13 +124,8 @@ fn every_mistake_is_told_at_once() {
     let text = "version = 0\ncolour = 1\n[systems.tower]\nallow = [\"open_everything\"]\nhours = \"late\"\nencodes_per_hour = -1\n";
     let Err(PolicyError::Mistakes(mistakes)) = Policy::parse(text) else { panic!("five mistakes") };
     let keys: std::collections::BTreeSet<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
-    let expected = [
-        "colour",
-        "systems.tower.allow",
-        "systems.tower.encodes_per_hour",
-        "systems.tower.hours",
-        "version",
-    ];
+    let expected =
+        ["colour", "systems.tower.allow", "systems.tower.encodes_per_hour", "systems.tower.hours", "version"];
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected);
     assert!(matches!(Policy::parse("version = "), Err(PolicyError::Syntax { .. })));
     assert!(matches!(Policy::parse("version = 1"), Err(PolicyError::Mistakes(_))));

@@ -3,9 +3,9 @@
 use lockbridge_protocol::proto::tunnel::Priority;
 
 use super::keys;
+use super::put;
 use super::records::{CommandRecord, LaneRecord, Revoked};
 use super::view::View;
-use super::put;
 use crate::state::store::{Store, StoreError};
 
 /// The lowest sequence of the lane that has not ended.

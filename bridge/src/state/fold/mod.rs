@@ -27,7 +27,9 @@ mod tests;
 mod view;
 
 use lockbridge_protocol::ids::CommandId;
-use lockbridge_protocol::proto::journal::{Entry, Fact, Intent, Outcome, Received, Reported, Requeued, Resolved, entry};
+use lockbridge_protocol::proto::journal::{
+    Entry, Fact, Intent, Outcome, Received, Reported, Requeued, Resolved, entry,
+};
 use lockbridge_protocol::proto::tunnel::CommandState;
 use prost::Message;
 

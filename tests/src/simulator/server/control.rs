@@ -76,6 +76,7 @@ pub(super) async fn serve(listener: TcpListener, simulator: Arc<Simulator>, addr
         .route("/state", get(state))
         .route("/effects", get(effects))
         .route("/audit", get(audit))
+        .route("/users", get(users))
         .route("/users/{id}", get(user))
         .route("/doors", get(doors))
         .route("/cards", get(cards).post(make_card))
@@ -177,6 +178,10 @@ async fn audit(State(context): Shared, Query(window): Query<Window>) -> Answer {
         let events = window.newest(site.audit.iter(), |event| event.id, 100);
         json!({ "events": events })
     })))
+}
+
+async fn users(State(context): Shared) -> Answer {
+    Ok(Json(context.simulator.read(|site| json!({ "users": site.users.values().collect::<Vec<_>>() }))))
 }
 
 async fn user(State(context): Shared, Path(id): Path<String>) -> Answer {
@@ -284,7 +289,7 @@ async fn put(State(context): Shared, Json(wanted): Json<Put>) -> Answer {
         return Err(Refused(StatusCode::CONFLICT, format!("card {card} lies on {:?}; lift it first", encoder.name)));
     }
     let serial = new_card(&context.simulator, NewCard { serial: wanted.serial, format: wanted.format })?;
-    encoder::put(&context.simulator, &encoder.name, Some(serial.clone()))?;
+    encoder::put(&context.simulator, &encoder.name, Some(&serial))?;
     Ok(Json(json!({ "encoder": encoder.name, "serial": serial })))
 }
 

@@ -1,6 +1,5 @@
 //! A card as a thing: a chip serial and what was written on it.
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::super::wire::time::{LocalTime, Period};
@@ -80,8 +79,9 @@ impl Card {
 
 /// A chip serial as makers draw them: `04` and six random bytes.
 pub fn random_serial() -> String {
-    let bytes: [u8; 6] = rand::rng().random();
-    format!("04{}", data_encoding::HEXUPPER.encode(&bytes))
+    // The first six bytes of a version 4 UUID are random throughout.
+    let random = uuid::Uuid::new_v4().simple().to_string().to_ascii_uppercase();
+    format!("04{}", random.chars().take(12).collect::<String>())
 }
 
 /// Reads a chip serial given by a person: 7 bytes of hexadecimal.

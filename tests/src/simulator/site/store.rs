@@ -109,7 +109,7 @@ impl Store {
     /// Reads the directory (made if missing) into a site and begins a new snapshot.
     pub fn open(directory: &Path, zone: TimeZone, fsync: Fsync) -> Result<(Self, Site), StoreError> {
         fs::create_dir_all(directory).map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
-        let mut site = Site { zone: Some(zone), ..Site::default() };
+        let mut site = Site::new(zone);
         for change in read_lines::<Change>(&directory.join("snapshot.jsonl"))? {
             site.apply(change);
         }
@@ -222,5 +222,58 @@ fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, StoreEr
         let value = serde_json::from_slice(&line);
         found.push(value.map_err(|source| StoreError::Damaged { path: path.to_owned(), line: number, source })?);
         good += u64::try_from(read).unwrap_or(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::effect::EffectOf;
+    use super::super::seed;
+    use super::*;
+
+    fn open(directory: &Path) -> (Store, Site) {
+        Store::open(directory, TimeZone::UTC, Fsync::Effects).unwrap()
+    }
+
+    #[test]
+    fn a_reopened_site_is_the_same_site() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, mut site) = open(directory.path());
+        seed::demo(&mut site);
+        store.commit(&mut site).unwrap();
+        site.remove_group("LEISURE");
+        site.remove_user("A1B2C3D4E5F60718293A4B5C6D7E8F90");
+        site.effect(EffectKind::DoorOpened, &EffectOf { door: Some("MAIN"), ..EffectOf::default() });
+        store.commit(&mut site).unwrap();
+        let text = |site: &Site| site.all().map(|change| serde_json::to_string(&change).unwrap()).collect::<Vec<_>>();
+        let before = text(&site);
+        drop(store);
+        // Once from snapshot and log, once from the new snapshot alone.
+        for _ in 0..2 {
+            let (store, site) = open(directory.path());
+            assert_eq!(text(&site), before);
+            assert_eq!(store.tally.total, 1);
+        }
+    }
+
+    #[test]
+    fn a_kill_between_the_two_logs_is_mended_and_a_torn_line_is_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, mut site) = open(directory.path());
+        for _ in 0..2 {
+            site.effect(EffectKind::DoorOpened, &EffectOf::default());
+            store.commit(&mut site).unwrap();
+        }
+        drop(store);
+        let effects = directory.path().join("effects.jsonl");
+        let whole = fs::read_to_string(&effects).unwrap();
+        let first = whole.split_inclusive('\n').next().unwrap();
+        fs::write(&effects, format!("{first}{{\"number\":2,\"ki")).unwrap();
+        let (mut store, mut site) = open(directory.path());
+        assert_eq!(fs::read_to_string(&effects).unwrap(), whole);
+        site.effect(EffectKind::DoorOpened, &EffectOf::default());
+        store.commit(&mut site).unwrap();
+        assert_eq!(store.tally.total, 3);
+        assert_eq!(store.tally.by_kind[&EffectKind::DoorOpened], 3);
     }
 }
