@@ -12,7 +12,9 @@ use super::finish::Detail;
 use super::log::Room;
 use super::queue::{Slot, rank};
 use super::work::error;
-use crate::command::admit::{Accepted, Admission, Known, check_signature, check_state, may_run_without_time, object_of};
+use crate::command::admit::{
+    Accepted, Admission, Known, Standing, check_signature, check_state, may_run_without_time, object_of,
+};
 use crate::command::machine::Event;
 use crate::command::policy::{Moment, Ruling};
 use crate::journal::Reserve;
@@ -49,12 +51,14 @@ impl Engine {
         };
         match self.admit(verified)? {
             Admission::Known { command_id, ended } => self.known_again(received, command_id, ended).await,
-            Admission::Rejected { code, message, verified } => {
-                let received = match &verified {
-                    Some(verified) => extract(received, verified),
-                    None => Received { command_hash: sha256(&signed.payload).to_vec(), ..received },
+            Admission::Rejected { code, message, verified, standing } => {
+                let hash = verified.hash.to_vec();
+                let (received, told) = match standing {
+                    Standing::IdAndPlace => (extract(received, &verified), Some(&*verified)),
+                    Standing::Id => (Received { command_hash: hash, ..received }, Some(&*verified)),
+                    Standing::Nothing => (Received { command_hash: hash, ..received }, None),
                 };
-                self.reject(received, verified.as_deref(), &code, &message).await
+                self.reject(received, told, &code, &message).await
             }
             Admission::Accepted(accepted) => self.accept(received, signed, *accepted).await,
         }
@@ -86,7 +90,10 @@ impl Engine {
             return None;
         }
         if self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
-            return Some(("disk_full".into(), "the disk of the bridge is nearly full: only revokes are accepted".into()));
+            return Some((
+                "disk_full".into(),
+                "the disk of the bridge is nearly full: only revokes are accepted".into(),
+            ));
         }
         if u64::try_from(self.queue.len()).unwrap_or(u64::MAX) >= INBOX_COMMANDS + INBOX_SLACK {
             return Some(("inbox_full".into(), "as many commands wait as the bridge may hold".into()));
@@ -95,7 +102,8 @@ impl Engine {
             let message = "the clock of the bridge cannot be trusted, so no dates are written; set it and try again";
             return Some(("clock".into(), message.into()));
         }
-        match self.ask_policy(Moment::Accept, &verified.command, &verified.body, verified.kind, verified.priority, &[]) {
+        match self.ask_policy(Moment::Accept, &verified.command, &verified.body, verified.kind, verified.priority, &[])
+        {
             Ruling::Breach { rule, message } => Some((rule.to_owned(), message)),
             Ruling::Allowed | Ruling::Wait(_) => None,
         }
@@ -176,11 +184,8 @@ impl Engine {
         message: &str,
     ) -> Result<(), EngineError> {
         tracing::warn!(code, delivery = received.delivery_sequence, "Command rejected.");
-        let mut received = Received {
-            rejection_code: code.to_owned(),
-            rejection_message: message.to_owned(),
-            ..received
-        };
+        let mut received =
+            Received { rejection_code: code.to_owned(), rejection_message: message.to_owned(), ..received };
         if let Some(verified) = verified {
             let mut update = self.update(&verified.command_id, &verified.hash, CommandState::Rejected, 0);
             update.error = Some(error(code, message));
@@ -198,8 +203,7 @@ impl Engine {
         command_id: CommandId,
         ended: Option<Tombstone>,
     ) -> Result<(), EngineError> {
-        let mut received =
-            Received { command_id: command_id.0.to_vec(), acknowledged_duplicate: true, ..received };
+        let mut received = Received { command_id: command_id.0.to_vec(), acknowledged_duplicate: true, ..received };
         if let Some(stone) = ended.filter(|stone| stone.report_sequence <= self.meta.reports_acknowledged) {
             let hash = <[u8; 32]>::try_from(stone.hash.as_slice()).unwrap_or_default();
             let state = i32::try_from(stone.state).ok().and_then(|state| CommandState::try_from(state).ok());

@@ -55,7 +55,9 @@ impl Engine {
     /// For security a maybe-card exists (rule B8).
     fn doubtful_change(&self, loaded: &Loaded) -> Result<Change, EngineError> {
         let Body::EncodeCredential(encode) = &loaded.body else { return Ok(Change::Keep) };
-        let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else { return Ok(Change::Keep) };
+        let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
+            return Ok(Change::Keep);
+        };
         if let Some(credential) = holder.credential_mut(&encode.credential_id) {
             credential.maybe_issued = true;
         }
@@ -66,7 +68,8 @@ impl Engine {
     /// twice that time does "nothing changed" mean anything.
     pub(super) fn question(&mut self, id: CommandId, record: &CommandRecord, asking: bool) {
         let now = self.clock.since_boot();
-        let longest = self.systems.get(&record.lock_system).map_or(DOUBT_QUESTION, |system| system.config.encode_timeout);
+        let longest =
+            self.systems.get(&record.lock_system).map_or(DOUBT_QUESTION, |system| system.config.encode_timeout);
         let settled_at = now + longest.saturating_mul(2) + CALL_GRACE;
         let next = if asking { now } else { now + DOUBT_QUESTION };
         self.questions.insert(id, Question { next, asked: 0, under_way: false, asking, settled_at });
@@ -110,7 +113,8 @@ impl Engine {
         let now = self.clock.since_boot();
         let Some(question) = self.questions.get_mut(&id) else { return Ok(()) };
         question.under_way = false;
-        question.next = now + DOUBT_QUESTION.saturating_mul(2_u32.saturating_pow(question.asked.min(8))).min(DOUBT_QUESTION_MAXIMUM);
+        question.next = now
+            + DOUBT_QUESTION.saturating_mul(2_u32.saturating_pow(question.asked.min(8))).min(DOUBT_QUESTION_MAXIMUM);
         let (asking, settled) = (question.asking, now >= question.settled_at);
         let Some(loaded) = self.load(&id)? else { return Ok(()) };
         let (answer, seen) = match result {
@@ -137,8 +141,13 @@ impl Engine {
             Answer::Unknown => Verdict::GivenUp,
         };
         if asking {
-            let change = if answer == Answer::Found { self.settled_change(&loaded, verdict, seen.as_ref())? } else { Change::Keep };
-            let error = (answer != Answer::Found).then(|| error("uncategorized_error", "the lock server gave no answer to the attempt"));
+            let change = if answer == Answer::Found {
+                self.settled_change(&loaded, verdict, seen.as_ref())?
+            } else {
+                Change::Keep
+            };
+            let error = (answer != Answer::Found)
+                .then(|| error("uncategorized_error", "the lock server gave no answer to the attempt"));
             let detail = Detail { error, evidence, change, ..Detail::default() };
             return self.transition(id, Event::Answered(answer), detail).await;
         }
@@ -163,7 +172,9 @@ impl Engine {
         seen: Option<&UserObservation>,
     ) -> Result<Change, EngineError> {
         if let Body::EncodeCredential(encode) = &loaded.body {
-            let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else { return Ok(Change::Keep) };
+            let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
+                return Ok(Change::Keep);
+            };
             let Some(credential) = holder.credential_mut(&encode.credential_id) else { return Ok(Change::Keep) };
             match verdict {
                 Verdict::Done => {
@@ -284,7 +295,11 @@ impl Engine {
             }
         }
         match oldest {
-            Some(id) => self.health.raise(Scope::Bridge, ReasonCode::Doubt, format!("command {id} is in doubt for more than 15 minutes")),
+            Some(id) => self.health.raise(
+                Scope::Bridge,
+                ReasonCode::Doubt,
+                format!("command {id} is in doubt for more than 15 minutes"),
+            ),
             None => self.health.clear(Scope::Bridge, ReasonCode::Doubt),
         }
         Ok(())
@@ -293,7 +308,8 @@ impl Engine {
     /// A signed cancel: it works before anything has begun (and for a target that is still to come), never after.
     pub(super) async fn cancel(&mut self, id: CommandId, target: &[u8]) -> Result<(), EngineError> {
         let Some(target) = CommandId::from_bytes(target) else {
-            let detail = Detail { error: Some(error("command_not_found", "the target is no command id")), ..Detail::default() };
+            let detail =
+                Detail { error: Some(error("command_not_found", "the target is no command id")), ..Detail::default() };
             return self.transition(id, Event::Settled(false), detail).await;
         };
         let live = self.view().command(&target)?;
@@ -307,7 +323,9 @@ impl Engine {
                 let refused = error("command_begun", "the target has begun; what it did stays");
                 (Event::Settled(false), Detail { error: Some(refused), ..Detail::default() })
             }
-            (None, Some(stone)) if stone.state == CommandState::Cancelled as u32 => (Event::Settled(true), Detail::default()),
+            (None, Some(stone)) if stone.state == CommandState::Cancelled as u32 => {
+                (Event::Settled(true), Detail::default())
+            }
             (None, Some(_)) => {
                 let refused = error("command_ended", "the target has ended already");
                 (Event::Settled(false), Detail { error: Some(refused), ..Detail::default() })

@@ -55,6 +55,8 @@ pub trait State: Pairs + fmt::Debug + Send {
     fn apply(&mut self, sequence: u64, payload: &[u8]) -> Result<(), StoreError>;
     /// A way to read from other tasks.
     fn reader(&self) -> Arc<dyn Pairs + Send + Sync>;
+    /// Closes in order, so that the next start need not doubt it. Blocks on the disk; all readers are gone by then.
+    fn close(self: Box<Self>);
 }
 
 /// Who this bridge is to the cloud and to its journal.
@@ -155,8 +157,16 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Runs until `shutdown`, or until the disk fails.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<EngineRequest>) -> Result<(), EngineError> {
+    /// Runs until `shutdown`, or until the disk fails, and gives the state back.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<EngineRequest>,
+    ) -> (Result<(), EngineError>, Box<dyn State>) {
+        let result = self.serve(&mut requests).await;
+        (result, self.state)
+    }
+
+    async fn serve(&mut self, requests: &mut mpsc::Receiver<EngineRequest>) -> Result<(), EngineError> {
         let mut durable = self.log.durable();
         self.durable = *durable.borrow_and_update();
         self.recover().await?;
@@ -282,7 +292,7 @@ impl Engine {
     }
 
     /// Writes the last entry and waits for the disk, so that a clean stop leaves nothing open.
-    async fn stop(mut self, mut durable: watch::Receiver<Durable>) -> Result<(), EngineError> {
+    async fn stop(&mut self, mut durable: watch::Receiver<Durable>) -> Result<(), EngineError> {
         self.effects.abort_all();
         let last = self.append(entry::Body::Stopped(Stopped {}), Reserve::Safety).await?;
         let reached = durable.wait_for(|position| position.failed || position.through >= last).await;
@@ -298,9 +308,11 @@ impl Engine {
     pub(super) fn sync(&mut self, id: &CommandId) -> Result<(), EngineError> {
         let record = self.view().command(id)?;
         let old = self.queue.get(id).cloned();
-        let Some(lane) = old.as_ref().map(|slot| slot.lane.clone()).or_else(|| {
-            record.as_ref().map(|record| (record.lock_system.clone(), record.lane.clone()))
-        }) else {
+        let Some(lane) = old
+            .as_ref()
+            .map(|slot| slot.lane.clone())
+            .or_else(|| record.as_ref().map(|record| (record.lock_system.clone(), record.lane.clone())))
+        else {
             return Ok(());
         };
         match record {

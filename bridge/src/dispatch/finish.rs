@@ -157,7 +157,8 @@ impl Engine {
                 Action::RecordRequeue { counted } => {
                     self.questions.remove(&id);
                     let restarted = event == Event::Restarted;
-                    let pause = if restarted { std::time::Duration::ZERO } else { backoff(life.spent.saturating_sub(1)) };
+                    let pause =
+                        if restarted { std::time::Duration::ZERO } else { backoff(life.spent.saturating_sub(1)) };
                     let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
                     let requeued = Requeued {
                         command_id: id.0.to_vec(),
@@ -287,7 +288,13 @@ impl Engine {
     }
 
     /// An update about a stored command.
-    pub(super) fn update_of(&self, id: &CommandId, loaded: &Loaded, state: CommandState, attempt: u32) -> CommandUpdate {
+    pub(super) fn update_of(
+        &self,
+        id: &CommandId,
+        loaded: &Loaded,
+        state: CommandState,
+        attempt: u32,
+    ) -> CommandUpdate {
         let hash = <[u8; 32]>::try_from(loaded.record.hash.as_slice()).unwrap_or_default();
         let mut update = self.update(id, &hash, state, attempt);
         if !loaded.record.operator.is_empty() {

@@ -159,7 +159,8 @@ impl Engine {
         }
         for (user_id, sealed) in self.view().facts("holder", lock_system)? {
             let Some(holder) = self.open_holder(&sealed) else { continue };
-            let through = holder.written_groups.iter().any(|group| groups.contains(group) && !holder.memberships.contains(group));
+            let through =
+                holder.written_groups.iter().any(|group| groups.contains(group) && !holder.memberships.contains(group));
             if through && let Some(body) = self.rewrite(lock_system, &user_id)? {
                 let lane = format!("user:{user_id}");
                 self.give_locally(body, lock_system, &lane, "inventory").await?;
@@ -189,7 +190,8 @@ impl Engine {
         }
         let mut facts = Vec::with_capacity(items.len());
         for item in &items {
-            let sealed = if item.removed { Vec::new() } else { self.sealer.seal(SEALED_FACT, &item.encode_to_vec())? };
+            let sealed =
+                if item.removed { Vec::new() } else { self.sealer.seal(SEALED_FACT, &item.encode_to_vec())? };
             facts.push(Fact {
                 kind: kind_of(item).unwrap_or_default().to_owned(),
                 lock_system: lock_system.to_owned(),

@@ -2,7 +2,9 @@
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{BrakeChanged, PolicyLoaded, Received, entry};
-use lockbridge_protocol::proto::tunnel::{Command, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body};
+use lockbridge_protocol::proto::tunnel::{
+    Command, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body,
+};
 use lockbridge_protocol::signed::command::{VERSION, kind_of, mode_of, priority_of};
 use lockbridge_protocol::signed::sha256;
 use prost::Message;
@@ -45,7 +47,9 @@ impl Engine {
             EngineRequest::Resolve { command_id, verdict, who, done } => {
                 return self.resolve(command_id, verdict, who, done).await;
             }
-            EngineRequest::EncodeLocally { request, who, done } => return self.encode_locally(request, &who, done).await,
+            EngineRequest::EncodeLocally { request, who, done } => {
+                return self.encode_locally(request, &who, done).await;
+            }
             EngineRequest::Brake { on, who, done } => return self.brake(on, who, done).await,
             EngineRequest::ReloadPolicy(done) => {
                 let result = self.load_policy().await?;
@@ -157,7 +161,10 @@ impl Engine {
     }
 
     /// Finds grant, card and encoder, or says which of them is missing.
-    fn local_encode(&self, request: &EncodeLocally) -> Result<Result<(String, String, Body), ControlError>, EngineError> {
+    fn local_encode(
+        &self,
+        request: &EncodeLocally,
+    ) -> Result<Result<(String, String, Body), ControlError>, EngineError> {
         let refused = |code: &str, message: String| Ok(Err(ControlError::Refused { code: code.into(), message }));
         if self.draining {
             return refused("draining", "the bridge is stopping".into());

@@ -124,11 +124,14 @@ pub fn build(
             watch_system(&mut tasks, system, &sender, &stop);
         }
         drop(sender);
-        let result = engine.run(requests).await;
+        let (result, state) = engine.run(requests).await;
         stop.cancel();
         tasks.shutdown().await;
         // The working set closes cleanly only when nobody can read it any more.
         outbox.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if result.is_ok() && tokio::task::spawn_blocking(move || state.close()).await.is_err() {
+            tracing::warn!("Closing the working set panicked; the next start rebuilds it.");
+        }
         result
     };
     (handle, run)
@@ -157,7 +160,8 @@ impl OutboxReader for StoredOutbox {
         let mut size = 0_usize;
         for (sequence, record) in View::new(&*reader).reports(from, count).unwrap_or_default() {
             let plain = self.sealer.open(SEALED_REPORT, &record.sealed).ok();
-            let Some(plain) = plain.filter(|plain| sequence <= durable && Report::decode(plain.as_slice()).is_ok()) else {
+            let Some(plain) = plain.filter(|plain| sequence <= durable && Report::decode(plain.as_slice()).is_ok())
+            else {
                 break;
             };
             size = size.saturating_add(plain.len());

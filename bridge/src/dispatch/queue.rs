@@ -203,7 +203,8 @@ impl Queue {
         let (found, gap) = head(lane, &self.slots);
         match gap {
             Some((expected, have)) => {
-                let since = self.gaps.get(key).filter(|(old, _, _)| *old == expected).map_or(now, |(_, _, since)| *since);
+                let since =
+                    self.gaps.get(key).filter(|(old, _, _)| *old == expected).map_or(now, |(_, _, since)| *since);
                 self.gaps.insert(key.clone(), (expected, have, since));
             }
             None => {

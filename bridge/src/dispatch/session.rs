@@ -117,8 +117,7 @@ impl Engine {
             tracing::warn!(%error, "Counter-signature of the audit log refused.");
             return Ok(());
         }
-        let witnessed =
-            Witnessed { report_sequence: witness.report_sequence, witness: signed.encode_to_vec() };
+        let witnessed = Witnessed { report_sequence: witness.report_sequence, witness: signed.encode_to_vec() };
         self.append(entry::Body::Witnessed(witnessed), Reserve::Safety).await?;
         Ok(())
     }
@@ -188,6 +187,10 @@ impl Engine {
             }
         };
         bound(ReasonCode::InboxFull, reason == "inbox_full", "no room for more grants; revokes are still taken");
-        bound(ReasonCode::OutboxFull, reason == "outbox_full", "no room for more reports; new commands wait in the cloud");
+        bound(
+            ReasonCode::OutboxFull,
+            reason == "outbox_full",
+            "no room for more reports; new commands wait in the cloud",
+        );
     }
 }

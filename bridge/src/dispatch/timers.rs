@@ -38,7 +38,8 @@ impl Engine {
             .queue
             .iter()
             .filter(|(_, slot)| {
-                slot.phase == Phase::Queued && (slot.expires_at_ms <= now_ms || slot.begin_by.is_some_and(|by| by < now))
+                slot.phase == Phase::Queued
+                    && (slot.expires_at_ms <= now_ms || slot.begin_by.is_some_and(|by| by < now))
             })
             .map(|(id, _)| *id)
             .collect();

@@ -28,7 +28,12 @@ pub(super) struct Watched {
 }
 
 /// Starts the tasks of one lock system; they end with `stop` or with the engine.
-pub(super) fn watch(tasks: &mut JoinSet<()>, watched: &Watched, engine: &mpsc::Sender<EngineRequest>, stop: &CancellationToken) {
+pub(super) fn watch(
+    tasks: &mut JoinSet<()>,
+    watched: &Watched,
+    engine: &mpsc::Sender<EngineRequest>,
+    stop: &CancellationToken,
+) {
     let spawn = |tasks: &mut JoinSet<()>, task: futures_util::future::BoxFuture<'static, ()>| {
         let stop = stop.clone();
         tasks.spawn(async move {

@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::{
-    CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body,
-};
+use lockbridge_protocol::proto::tunnel::{CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body};
 
 use crate::config::{LockSystemConfig, LockSystemKind, RightsMode};
 use crate::grant::{Catalog, Holder, plan};
@@ -133,7 +131,8 @@ pub(super) fn error(code: &str, message: impl Into<String>) -> CommandError {
 /// Decides what a command means now.
 pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
     let user_id = user_of(body).unwrap_or_default();
-    let unknown = || Prepared::Refused(error("user_not_found", "this bridge does not know the user at this lock system"));
+    let unknown =
+        || Prepared::Refused(error("user_not_found", "this bridge does not know the user at this lock system"));
     match body {
         Body::PutUser(put) => {
             let mut holder = context.holder.clone().unwrap_or_default();
@@ -150,7 +149,9 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
                 apply_user(context, user_id, holder, if suspend.suspended { Wish::Revoke } else { Wish::Other })
             }
         },
-        Body::DeleteUser(_) => begin(context, Operation::DeleteUser { user_id: user_id.into() }, Change::Forget, Change::Keep),
+        Body::DeleteUser(_) => {
+            begin(context, Operation::DeleteUser { user_id: user_id.into() }, Change::Forget, Change::Keep)
+        }
         Body::SetGroupMembership(set) => {
             let Some(mut holder) = context.holder.clone() else { return unknown() };
             if set.revision < holder.memberships_revision {
@@ -348,7 +349,8 @@ fn delete_credential(context: &Context<'_>, user_id: &str, credential_id: &str) 
     };
     let known = holder.credential(credential_id).cloned();
     let carries_card = known.as_ref().is_some_and(|credential| {
-        credential.medium() == Medium::Card && (credential.issued || credential.maybe_issued || !credential.card_number.is_empty())
+        credential.medium() == Medium::Card
+            && (credential.issued || credential.maybe_issued || !credential.card_number.is_empty())
     });
     if context.compensates {
         // The wish stays; only the card that may exist goes. A new one has to be encoded.
@@ -384,7 +386,10 @@ fn prepare_encode(
         return Prepared::Refused(error("incompatible_card_format", "the credential is not a card"));
     }
     if !seen.exists {
-        return Prepared::Refused(error("user_not_found", "the lock server does not know the holder of this credential"));
+        return Prepared::Refused(error(
+            "user_not_found",
+            "the lock server does not know the holder of this credential",
+        ));
     }
     let operation = match encode.operation() {
         KeyOperation::Unspecified if seen.has_card => KeyOperation::UpdateCurrent,
@@ -417,8 +422,7 @@ fn prepare_encode(
     }
     let operation =
         Operation::Encode { user_id: user_id.into(), encoder: encode.encoder_external_id.clone(), operation };
-    let mut prepared =
-        begin(context, operation, Change::Put(Box::new(done)), Change::Put(Box::new(doubtful)));
+    let mut prepared = begin(context, operation, Change::Put(Box::new(done)), Change::Put(Box::new(doubtful)));
     if let Prepared::Begin(work) = &mut prepared {
         work.rooms = rooms.into_iter().collect();
     }

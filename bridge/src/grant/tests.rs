@@ -32,7 +32,11 @@ fn put(id: &str, doors: &[&str], from: i64, until: i64, medium: Medium) -> PutGr
         entrance_external_ids: doors.iter().map(|door| (*door).to_owned()).collect(),
         starts_at_ms: NOW + from,
         ends_at_ms: if until == 0 { 0 } else { NOW + until },
-        methods: vec![GrantMethod { credential_id: format!("c-{id}"), medium: medium as i32, ..GrantMethod::default() }],
+        methods: vec![GrantMethod {
+            credential_id: format!("c-{id}"),
+            medium: medium as i32,
+            ..GrantMethod::default()
+        }],
         ..PutGrant::default()
     }
 }

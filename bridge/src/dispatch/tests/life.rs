@@ -89,7 +89,9 @@ async fn resolve(bench: &Bench, id: CommandId, verdict: DoubtVerdict) -> Result<
 
 #[tokio::test(start_paused = true)]
 async fn a_person_settles_what_the_lock_server_cannot_tell() {
-    for (verdict, state) in [(DoubtVerdict::Done, CommandState::Succeeded), (DoubtVerdict::NotDone, CommandState::Failed)] {
+    for (verdict, state) in
+        [(DoubtVerdict::Done, CommandState::Succeeded), (DoubtVerdict::NotDone, CommandState::Failed)]
+    {
         let (bench, id) = doubtful(Script::SilentDone, true).await;
         bench.wait(Duration::from_secs(1000)).await;
         assert!(bench.health.holds(&Scope::Bridge, ReasonCode::Doubt));

@@ -34,12 +34,12 @@ use crate::config::{CancelKey, LockSystemConfig, LockSystemKind, RightsMode, Sal
 use crate::health::Health;
 use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::Sealer;
+use crate::state::MemoryStore;
 use crate::state::fold::{JournalFold, Pairs};
 use crate::state::store::{Fold, Pair, Store, StoreError};
-use crate::state::MemoryStore;
 use crate::system::{
-    Description, Effect, EffectClass, Intake, LockSystem, Operation, OperationError, Performed, Probe, Retry, UserObservation,
-    UserTarget,
+    Description, Effect, EffectClass, Intake, LockSystem, Operation, OperationError, Performed, Probe, Retry,
+    UserObservation, UserTarget,
 };
 
 pub(super) const START: i64 = 1_795_000_000_000;
@@ -134,6 +134,8 @@ impl State for MemoryState {
     fn reader(&self) -> Arc<dyn Pairs + Send + Sync> {
         Arc::new(self.clone())
     }
+
+    fn close(self: Box<Self>) {}
 }
 
 /// What the lock system does next.
@@ -290,7 +292,10 @@ impl LockSystem for FakeSystem {
             }
             let door = |id: &str| InventoryItem {
                 external_id: id.into(),
-                kind: Some(Kind::Entrance(ObservedEntrance { can_unlock_with_card: true, ..ObservedEntrance::default() })),
+                kind: Some(Kind::Entrance(ObservedEntrance {
+                    can_unlock_with_card: true,
+                    ..ObservedEntrance::default()
+                })),
                 ..InventoryItem::default()
             };
             let group = InventoryItem {
@@ -485,8 +490,7 @@ impl Authority {
         };
         change(&mut command);
         let id = CommandId::from_bytes(&command.command_id).expect("16 bytes");
-        let delivery =
-            Delivery { delivery_sequence: self.deliveries, command: Some(sign(&signing_key(), &command)) };
+        let delivery = Delivery { delivery_sequence: self.deliveries, command: Some(sign(&signing_key(), &command)) };
         self.sent.push((id, delivery.clone()));
         (id, delivery)
     }
@@ -558,7 +562,8 @@ impl Bench {
                     boot_counter: 1,
                     kernel_boot_id: "boot".into(),
                     audience: audience(),
-                    authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()]).expect("a key"),
+                    authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()])
+                        .expect("a key"),
                 },
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),

@@ -65,11 +65,13 @@ async fn a_gap_holds_later_work_but_no_revoke_and_is_told() {
     bench.until(revoke, CommandState::Succeeded).await;
     bench.wait(Duration::from_secs(90)).await;
     assert_eq!(bench.states(held), [CommandState::Superseded], "a revoke of the same grant makes it moot");
-    let third = bench.give(Body::SetGroupMembership(lockbridge_protocol::proto::tunnel::SetGroupMembership {
-        user_id: "u1".into(),
-        group_external_ids: vec!["pool".into()],
-        revision: 1,
-    })).await;
+    let third = bench
+        .give(Body::SetGroupMembership(lockbridge_protocol::proto::tunnel::SetGroupMembership {
+            user_id: "u1".into(),
+            group_external_ids: vec!["pool".into()],
+            revision: 1,
+        }))
+        .await;
     bench.wait(Duration::from_secs(90)).await;
     assert_eq!(bench.states(third), []);
     let gaps = bench.handle.feed().borrow().lane_gaps.clone();
@@ -195,11 +197,13 @@ async fn an_unreachable_lock_server_fails_people_at_once_and_lets_grants_wait() 
 #[tokio::test(start_paused = true)]
 async fn policy_and_brake_have_the_last_word() {
     let mut bench = Bench::new();
-    let far = bench.give_with(grant("u1", &["101"]), |command| {
-        if let Some(Body::PutGrant(put)) = &mut command.body {
-            put.ends_at_ms = START + 40 * 24 * HOUR;
-        }
-    }).await;
+    let far = bench
+        .give_with(grant("u1", &["101"]), |command| {
+            if let Some(Body::PutGrant(put)) = &mut command.body {
+                put.ends_at_ms = START + 40 * 24 * HOUR;
+            }
+        })
+        .await;
     let update = bench.until(far, CommandState::Rejected).await;
     assert_eq!(update.error.expect("an error").code, "policy:max_validity");
     // The lane moves on over what was rejected.

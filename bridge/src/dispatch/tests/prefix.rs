@@ -77,7 +77,9 @@ async fn every_prefix_of_a_run_recovers() {
         bench.wait(Duration::from_secs(1)).await;
         let resume = bench.handle.ask(EngineRequest::Resume).await.expect("runs");
         let rest = authority.sent.iter().map(|(_, delivery)| delivery.clone());
-        bench.deliver(rest.filter(|delivery| delivery.delivery_sequence > resume.commands_durable_through).collect()).await;
+        bench
+            .deliver(rest.filter(|delivery| delivery.delivery_sequence > resume.commands_durable_through).collect())
+            .await;
         bench.wait(Duration::from_secs(1200)).await;
 
         let entries = bench.log.entries.lock().expect("no panic").clone();
@@ -141,9 +143,9 @@ async fn interactive_work_from_before_a_restart_is_never_begun() {
     // Only the receipt reached the disk.
     let received = {
         let mut entries = bench.log.entries.lock().expect("no panic");
-        let at = entries.iter().position(|entry| {
-            matches!(body_of(entry), Some(entry::Body::Received(received)) if received.command_id == id.0)
-        });
+        let at = entries.iter().position(
+            |entry| matches!(body_of(entry), Some(entry::Body::Received(received)) if received.command_id == id.0),
+        );
         entries.truncate(at.expect("received") + 1);
         entries.len()
     };

@@ -27,7 +27,9 @@ fn deltas(bench: &Bench, from: usize) -> Vec<String> {
     let mut told = Vec::new();
     for report in bench.reports().into_iter().skip(from) {
         if let Some(ReportBody::InventoryDelta(delta)) = report.body {
-            told.extend(delta.items.iter().map(|item| format!("{}{}", if item.removed { "-" } else { "" }, item.external_id)));
+            told.extend(
+                delta.items.iter().map(|item| format!("{}{}", if item.removed { "-" } else { "" }, item.external_id)),
+            );
             told.extend(delta.scan_complete.then(|| ".".to_owned()));
         }
     }
@@ -62,7 +64,8 @@ async fn a_large_inventory_goes_up_in_bounded_pieces() {
     let bench = Bench::new();
     bench.wait(Duration::from_secs(2)).await;
     for piece in 0..40 {
-        let items = (0..100).map(|number| user_item(&format!("user-{piece}-{number}-{}", "x".repeat(40)), false)).collect();
+        let items =
+            (0..100).map(|number| user_item(&format!("user-{piece}-{number}-{}", "x".repeat(40)), false)).collect();
         take(&bench, Intake::Observed(items)).await;
     }
     take(&bench, Intake::ScanComplete).await;
@@ -162,7 +165,10 @@ async fn a_later_window_of_a_door_is_written_when_it_is_due() {
     bench.until(first, CommandState::Succeeded).await;
     bench.until(second, CommandState::Succeeded).await;
     let written = |bench: &Bench| {
-        bench.system.site().users["u1"].target.clone().expect("written").rights[0].window.expect("a window").starts_at_ms
+        bench.system.site().users["u1"].target.clone().expect("written").rights[0]
+            .window
+            .expect("a window")
+            .starts_at_ms
     };
     assert_eq!(written(&bench), START);
     // The way there leads over a restart: the moment is remembered.

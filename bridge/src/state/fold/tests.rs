@@ -47,10 +47,8 @@ fn ended(id: u8, state: CommandState, report_sequence: u64) -> entry::Body {
 
 #[test]
 fn an_ended_command_leaves_a_report_and_a_tombstone_for_its_time() {
-    let mut entries = vec![
-        entry(0, received(1, 1, Priority::Convergent, "")),
-        entry(1, ended(1, CommandState::Succeeded, 1)),
-    ];
+    let mut entries =
+        vec![entry(0, received(1, 1, Priority::Convergent, "")), entry(1, ended(1, CommandState::Succeeded, 1))];
     let store = folded(&entries);
     let view = View::new(&store);
     assert_eq!(view.command(&CommandId([1; 16])).expect("reads"), None);
@@ -71,10 +69,8 @@ fn an_ended_command_leaves_a_report_and_a_tombstone_for_its_time() {
 
 #[test]
 fn a_revoke_across_a_gap_is_remembered_until_the_gap_is_gone() {
-    let mut entries = vec![
-        entry(0, received(1, 3, Priority::Safety, "grant:g")),
-        entry(1, ended(1, CommandState::Succeeded, 1)),
-    ];
+    let mut entries =
+        vec![entry(0, received(1, 3, Priority::Safety, "grant:g")), entry(1, ended(1, CommandState::Succeeded, 1))];
     let lane = View::new(&folded(&entries)).lane("tower", "user:u").expect("reads");
     assert!(is_superseded(&lane, 2, "grant:g"));
     assert!(!is_superseded(&lane, 2, "grant:other"));
@@ -90,11 +86,8 @@ fn a_revoke_across_a_gap_is_remembered_until_the_gap_is_gone() {
 #[test]
 fn rates_count_by_time_and_forget_after_a_day() {
     let intent = |wall_ms| {
-        let intent = Intent {
-            command_id: vec![1; 16],
-            rate_subjects: vec!["encodes:desk".into()],
-            ..Intent::default()
-        };
+        let intent =
+            Intent { command_id: vec![1; 16], rate_subjects: vec!["encodes:desk".into()], ..Intent::default() };
         entry(wall_ms, entry::Body::Intent(intent))
     };
     let mut entries = vec![entry(0, received(1, 1, Priority::Interactive, ""))];
