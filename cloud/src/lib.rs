@@ -18,3 +18,5 @@ pub mod enroll;
 pub mod hub;
 pub mod net;
 pub mod store;
+#[cfg(test)]
+mod testing;

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn those_turned_away_are_spread_by_their_number() {
-        let admission = Admission::new(AdmissionSettings { sessions_per_second: 1, burst: 0 });
+        let admission = Admission::new(AdmissionSettings { sessions_per_second: 1, burst: 1 });
+        admission.enter(Duration::ZERO, 0).expect("is the burst");
         assert_eq!(admission.enter(Duration::ZERO, 0), Err(5));
         for _ in 0..98 {
             admission.enter(Duration::ZERO, 0).expect_err("nobody is let in");

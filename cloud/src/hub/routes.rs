@@ -96,10 +96,16 @@ enum ExchangeError {
 async fn exchange(connection: Arc<Connection>, stream: TlsConnection) -> Result<(), ExchangeError> {
     let service = service_fn(move |request| {
         let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(answer(&connection, request).await) }
+        async move {
+            let mut answer = answer(&connection, request).await;
+            // One exchange a connection; whoever has more to ask shows its certificate again.
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(limits::HANDSHAKE_HEAD_BYTES)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -26,7 +26,8 @@ pub(super) async fn revocations(hub: Hub, stop: CancellationToken) {
         }
         match hub.0.parts.store.read(bridges::revoked).await {
             Ok(revoked) => {
-                revoked.iter().filter_map(|bridge| hub.0.registry.get(bridge)).for_each(|live| live.revoked())
+                let connected = revoked.iter().filter_map(|bridge_id| hub.0.registry.get(bridge_id));
+                connected.for_each(|session| session.revoked());
             }
             Err(error) => tracing::warn!(%error, "Looking for revoked bridges failed."),
         }

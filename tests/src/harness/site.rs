@@ -99,16 +99,16 @@ impl Site {
         let simulator_control = field(&ready, "control")?;
 
         let (cloud, ready) = start_cloud(binaries, path, &link, "127.0.0.1:0").await?;
-        link.lead_to(field(&ready, "hub")?.parse()?);
+        link.lead_to(field(&ready, "hub_address")?.parse()?);
         let ca_file = PathBuf::from(field(&ready, "ca_file")?);
-        let api_port = field(&ready, "api")?.rsplit_once(':').context("an API port")?.1.to_owned();
+        let api_port = field(&ready, "api_address")?.rsplit_once(':').context("an API port")?.1.to_owned();
         let api_address = format!("localhost:{api_port}");
 
         let data = text(&path.join("cloud"))?;
         let workspace = run(&binaries.cloud, &["workspace", "create", "--data", &data, "--name", "Example"]).await?;
-        let workspace_id = field(&serde_json::from_str(&workspace)?, "workspace_id")?;
+        let workspace_id = workspace.trim().to_owned();
         let key = run(&binaries.cloud, &["api-key", "create", "--data", &data, "--workspace", &workspace_id]).await?;
-        let api_key = field(&serde_json::from_str(&key)?, "api_key")?;
+        let api_key = key.trim().to_owned();
         let ca = std::fs::read_to_string(&ca_file).context("the CA file")?;
 
         let site = Self {
@@ -222,7 +222,7 @@ impl Site {
         self.cloud.kill().await?;
         let (cloud, ready) =
             start_cloud(self.binaries, self.folder(), &self.link, &format!("127.0.0.1:{}", self.api_port()?)).await?;
-        self.link.lead_to(field(&ready, "hub")?.parse()?);
+        self.link.lead_to(field(&ready, "hub_address")?.parse()?);
         self.cloud = cloud;
         Ok(())
     }
