@@ -28,6 +28,8 @@ use crate::system::{EffectClass, UserObservation};
 
 /// Pause before the policy is asked again for something that may pass later.
 const POLICY_PAUSE: Duration = Duration::from_secs(5);
+/// The same for a rate, which only falls when a bucket of ten minutes ends.
+const RATE_PAUSE: Duration = Duration::from_secs(60);
 /// A clock before this has not been set since power-on (rule N2). 2026-01-01.
 const CLOCK_FLOOR_MS: i64 = 1_767_225_600_000;
 
@@ -148,7 +150,8 @@ impl Engine {
             let detail = Detail { error: Some(error(why, message)), ..Detail::default() };
             self.transition(id, Event::Settled(false), detail).await?;
         } else {
-            self.queue.delay(&id, self.clock.since_boot() + POLICY_PAUSE, why);
+            let pause = if why == "policy:grants_per_hour" { RATE_PAUSE } else { POLICY_PAUSE };
+            self.queue.delay(&id, self.clock.since_boot() + pause, why);
             self.sync(&id)?;
         }
         Ok(true)
@@ -366,7 +369,7 @@ impl Engine {
 
     /// Whether the wall clock may decide what is written on cards (rules N2, N3).
     pub(super) fn time_is_trusted(&self) -> bool {
-        self.clock.wall_ms() >= CLOCK_FLOOR_MS && !self.health.holds(&Scope::Bridge, ReasonCode::Clock)
+        self.clock.wall_ms() >= CLOCK_FLOOR_MS && !self.health.holds(&Scope::Bridge, ReasonCode::ClockUntrusted)
     }
 }
 

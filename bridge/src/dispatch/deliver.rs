@@ -13,7 +13,7 @@ use super::log::Room;
 use super::queue::{Slot, rank};
 use super::work::error;
 use crate::command::admit::{
-    Accepted, Admission, Known, check_signature, check_state, may_run_without_time, object_of,
+    Accepted, Admission, Known, Standing, check_signature, check_state, may_run_without_time, object_of,
 };
 use crate::command::machine::Event;
 use crate::command::policy::{Moment, Ruling};
@@ -51,12 +51,14 @@ impl Engine {
         };
         match self.admit(verified)? {
             Admission::Known { command_id, ended } => self.known_again(received, command_id, ended).await,
-            Admission::Rejected { code, message, verified } => {
-                let received = match &verified {
-                    Some(verified) => extract(received, verified),
-                    None => Received { command_hash: sha256(&signed.payload).to_vec(), ..received },
+            Admission::Rejected { code, message, verified, standing } => {
+                let hash = verified.hash.to_vec();
+                let (received, told) = match standing {
+                    Standing::IdAndPlace => (extract(received, &verified), Some(&*verified)),
+                    Standing::Id => (Received { command_hash: hash, ..received }, Some(&*verified)),
+                    Standing::Nothing => (Received { command_hash: hash, ..received }, None),
                 };
-                self.reject(received, verified.as_deref(), &code, &message).await
+                self.reject(received, told, &code, &message).await
             }
             Admission::Accepted(accepted) => self.accept(received, signed, *accepted).await,
         }

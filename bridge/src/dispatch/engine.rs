@@ -55,8 +55,8 @@ pub trait State: Pairs + fmt::Debug + Send {
     fn apply(&mut self, sequence: u64, payload: &[u8]) -> Result<(), StoreError>;
     /// A way to read from other tasks.
     fn reader(&self) -> Arc<dyn Pairs + Send + Sync>;
-    /// The last act, when nobody reads any more: leaves it so that the next start need not doubt it.
-    fn close(self: Box<Self>) {}
+    /// Closes in order, so that the next start need not doubt it. Blocks on the disk; all readers are gone by then.
+    fn close(self: Box<Self>);
 }
 
 /// Who this bridge is to the cloud and to its journal.
@@ -157,8 +157,16 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Runs until `shutdown`, or until the disk fails.
-    pub(super) async fn run(&mut self, mut requests: mpsc::Receiver<EngineRequest>) -> Result<(), EngineError> {
+    /// Runs until `shutdown`, or until the disk fails, and gives the state back.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<EngineRequest>,
+    ) -> (Result<(), EngineError>, Box<dyn State>) {
+        let result = self.serve(&mut requests).await;
+        (result, self.state)
+    }
+
+    async fn serve(&mut self, requests: &mut mpsc::Receiver<EngineRequest>) -> Result<(), EngineError> {
         let mut durable = self.log.durable();
         self.durable = *durable.borrow_and_update();
         self.recover().await?;

@@ -88,7 +88,7 @@ pub fn build(
         systems.insert(name, system);
     }
     let durable = *parts.log.durable().borrow();
-    let mut engine = Engine {
+    let engine = Engine {
         clock: parts.clock,
         health: parts.health,
         sealer: parts.sealer,
@@ -124,12 +124,14 @@ pub fn build(
             watch_system(&mut tasks, system, &sender, &stop);
         }
         drop(sender);
-        let result = engine.run(requests).await;
+        let (result, state) = engine.run(requests).await;
         stop.cancel();
         tasks.shutdown().await;
         // The working set closes cleanly only when nobody can read it any more.
         outbox.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
-        engine.state.close();
+        if result.is_ok() && tokio::task::spawn_blocking(move || state.close()).await.is_err() {
+            tracing::warn!("Closing the working set panicked; the next start rebuilds it.");
+        }
         result
     };
     (handle, run)

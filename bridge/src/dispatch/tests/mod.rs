@@ -134,6 +134,8 @@ impl State for MemoryState {
     fn reader(&self) -> Arc<dyn Pairs + Send + Sync> {
         Arc::new(self.clone())
     }
+
+    fn close(self: Box<Self>) {}
 }
 
 /// What the lock system does next.
