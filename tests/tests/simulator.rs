@@ -1,5 +1,7 @@
 //! The simulator from outside: the real process, its sockets, its data directory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const PROLOG: &str = "<?xml version='1.0' encoding='utf-8'?>";
 const DESK: &str = "Front desk 1";
 
@@ -111,11 +113,13 @@ fn frame(name: &str, params: &str) -> Vec<u8> {
 /// The body of one answer; `None` when the connection ends before the answer does.
 fn read_body(stream: &mut TcpStream) -> Option<String> {
     let mut header = Vec::new();
-    while header.iter().filter(|byte| **byte == b'/').count() < 3 {
+    let mut slashes = 0;
+    while slashes < 3 {
         let mut byte = [0];
         if !matches!(stream.read(&mut byte), Ok(1)) {
             return None;
         }
+        slashes += u8::from(byte[0] == b'/');
         header.push(byte[0]);
     }
     let header = String::from_utf8(header).unwrap();
@@ -139,14 +143,11 @@ fn refused(code: u16) -> String {
 }
 
 fn make_ann(simulator: &Simulator, doors: &[&str]) {
-    let doors: String = doors
-        .iter()
-        .map(|door| {
-            format!(
-                "<SaltoDB.AccessPermission.User_Door><ExtDoorID>{door}</ExtDoorID></SaltoDB.AccessPermission.User_Door>"
-            )
-        })
-        .collect();
+    let item = |door: &&str| {
+        ["<SaltoDB.AccessPermission.User_Door><ExtDoorID>", door, "</ExtDoorID></SaltoDB.AccessPermission.User_Door>"]
+            .concat()
+    };
+    let doors = doors.iter().map(item).collect::<Vec<_>>().concat();
     let params = format!(
         "<SaltoDBUser><ExtUserID>ann</ExtUserID><FirstName>Ann</FirstName><LastName>Lee</LastName>\
          <SaltoDB.AccessPermissionList.User_Door>{doors}</SaltoDB.AccessPermissionList.User_Door></SaltoDBUser>"
@@ -272,6 +273,24 @@ fn one_job_per_encoder_and_a_card_that_is_lifted_is_spoilt() {
 }
 
 #[test]
+fn a_restart_cuts_a_write_off_and_answers_nobody() {
+    let data = TempDir::new().unwrap();
+    let simulator = Simulator::start(data.path(), &["--write-time", "60000"]);
+    make_ann(&simulator, &["ROOM101"]);
+    let serial = simulator.put_card();
+    let (name, params) = job("AssignNewKey", DESK);
+    let mut writing = simulator.connect("stp");
+    writing.write_all(&frame(&name, &params)).unwrap();
+    let ban = "<SaltoDBUser><ExtUserID>ann</ExtUserID><IsBanned>1</IsBanned></SaltoDBUser>";
+    simulator.wait_until("the write", |simulator| simulator.ask("SaltoDBUser.Update", ban).contains(&refused(201)));
+    simulator.post("/restart", &json!({ "away_milliseconds": 1 }));
+    assert_eq!(read_body(&mut writing), None);
+    simulator.wait_until("the end of the job", |simulator| simulator.get("/state")["encoders"][0]["busy"] == false);
+    assert_eq!(simulator.get(&format!("/cards/{serial}"))["state"], "partial");
+    assert_eq!((simulator.count("card_partly_written"), simulator.count("card_written")), (1, 0));
+}
+
+#[test]
 fn faults_hit_as_often_as_asked_for() {
     let data = TempDir::new().unwrap();
     let simulator = Simulator::start(data.path(), &[]);
@@ -316,7 +335,9 @@ fn faults_hit_as_often_as_asked_for() {
     assert_eq!(read_body(&mut silent), None);
     simulator.wait_until("the new life", |simulator| {
         let address: SocketAddr = simulator.addresses["stp"].as_str().unwrap().parse().unwrap();
-        TcpStream::connect(address).is_ok()
+        // A connection in the queue of the old life is dropped; only an answer proves the new one.
+        TcpStream::connect(address)
+            .is_ok_and(|mut stream| stream.write_all(&frame("GetInfo", "")).is_ok() && read_body(&mut stream).is_some())
     });
     assert!(raw("GetInfo").unwrap().contains("SHIP"));
     simulator.post("/licence", &json!({ "ship": false }));
@@ -426,7 +447,7 @@ fn events_are_streamed_as_json_arrays() {
     let simulator = Simulator::start(data.path(), &["--events", &target]);
     let door = "<ExtDoorIDList><ExtDoorID>MAIN</ExtDoorID></ExtDoorIDList>";
     simulator.ask("OnlineDoor.Open", door);
-    let mut datagram = [0; 65_535];
+    let mut datagram = vec![0; 65_535];
     let length = udp.recv(&mut datagram).unwrap();
     let events: Value = serde_json::from_slice(&datagram[..length]).unwrap();
     assert_eq!(events[0]["OperationID"], 28);

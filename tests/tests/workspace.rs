@@ -89,7 +89,6 @@ fn rooms_of_the_bridge_keep_their_distance() {
         ("bridge/src/net", "crate::tunnel"),
         ("bridge/src/config", "crate::net"),
         ("bridge/src/dispatch", "salto_space"),
-        ("bridge/src/health", "crate::tunnel"),
     ] {
         assert_eq!(uses(room, stranger), Vec::<String>::new(), "{room} must not know {stranger}");
     }

@@ -20,15 +20,28 @@ pub enum Admission {
         /// How it ended, when it has.
         ended: Option<Tombstone>,
     },
-    /// Refused; the verified part is there when the signature was good, so that its lane can move on.
+    /// Refused.
     Rejected {
         /// Stable code.
         code: String,
         /// One sentence.
         message: String,
-        /// Signature and audience were good and the id is new.
-        verified: Option<Box<VerifiedCommand>>,
+        /// What it was.
+        verified: Box<VerifiedCommand>,
+        /// What the refusal is about.
+        standing: Standing,
     },
+}
+
+/// What a refused command may call its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Id and place in the lane: the lane moves on, and the refusal is its stored answer.
+    IdAndPlace,
+    /// Its id only; the place belongs to another.
+    Id,
+    /// Nothing: under its id another command is known, whose answer this must not touch.
+    Nothing,
 }
 
 /// A command that was let in, and what its very arrival means for it.
@@ -78,7 +91,8 @@ pub fn check_state(verified: VerifiedCommand, known: &Known<'_>, now_ms: i64) ->
             return Admission::Rejected {
                 code: "id_reuse".into(),
                 message: format!("the command id {} was used before with other content", verified.command_id),
-                verified: None,
+                verified: Box::new(verified),
+                standing: Standing::Nothing,
             };
         }
         None => {}
@@ -88,7 +102,8 @@ pub fn check_state(verified: VerifiedCommand, known: &Known<'_>, now_ms: i64) ->
         return Admission::Rejected {
             code: "expired_beyond_memory".into(),
             message: "the command expired so long ago that a replay could not be told from a first delivery".into(),
-            verified: Some(Box::new(verified)),
+            verified: Box::new(verified),
+            standing: Standing::IdAndPlace,
         };
     }
     let object = object_of(&verified.body);
@@ -101,7 +116,8 @@ pub fn check_state(verified: VerifiedCommand, known: &Known<'_>, now_ms: i64) ->
     {
         let message =
             format!("place {} of lane `{}` was given to another command", command.lane_sequence, command.lane);
-        return Admission::Rejected { code: "lane_sequence_reuse".into(), message, verified: None };
+        let (verified, standing) = (Box::new(verified), Standing::Id);
+        return Admission::Rejected { code: "lane_sequence_reuse".into(), message, verified, standing };
     }
     let ends_at_once = (now_ms >= command.expires_at_ms).then_some(CommandState::Expired);
     Admission::Accepted(Box::new(Accepted { verified, ends_at_once }))

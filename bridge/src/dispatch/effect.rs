@@ -69,7 +69,8 @@ pub(super) fn perform(
             }
             Steps::ReadThenAssign { encoder, user_id } => {
                 let read = call(adapter.as_ref(), Operation::ReadCard { encoder }, deadline).await?;
-                let card_number = read.card_on_encoder.as_ref().map(|card| card.card_number.clone()).unwrap_or_default();
+                let card_number =
+                    read.card_on_encoder.as_ref().map(|card| card.card_number.clone()).unwrap_or_default();
                 if card_number.is_empty() {
                     return Err(OperationError {
                         code: "no_credential_on_encoder",

@@ -61,7 +61,8 @@ mod tests {
     }
 
     fn encode(operation: KeyOperation, before: &UserObservation, now: &UserObservation, settled: bool) -> Answer {
-        let body = Body::EncodeCredential(EncodeCredential { operation: operation as i32, ..EncodeCredential::default() });
+        let body =
+            Body::EncodeCredential(EncodeCredential { operation: operation as i32, ..EncodeCredential::default() });
         judge(&body, Some(before), now, settled)
     }
 
@@ -81,7 +82,10 @@ mod tests {
         let behind = seen(true, false, "04A1", (1, 2));
         assert_eq!(encode(KeyOperation::UpdateCurrent, &behind, &behind, true), Answer::Absent);
         assert_eq!(encode(KeyOperation::UpdateCurrent, &behind, &current, false), Answer::Found);
-        assert_eq!(encode(KeyOperation::UpdateCurrent, &current, &seen(true, true, "04A1", (1, 3)), false), Answer::Found);
+        assert_eq!(
+            encode(KeyOperation::UpdateCurrent, &current, &seen(true, true, "04A1", (1, 3)), false),
+            Answer::Found
+        );
     }
 
     #[test]

@@ -25,3 +25,18 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Whether new work may be written, with at least `reserve_bytes` of the disk free.
     fn room(&self, reserve_bytes: u64) -> Room;
 }
+
+impl Log for Journal {
+    fn append(&self, payload: Vec<u8>, reserve: Reserve) -> BoxFuture<'_, Result<u64, AppendError>> {
+        Box::pin(Self::append(self, payload, reserve))
+    }
+
+    fn durable(&self) -> watch::Receiver<Durable> {
+        Self::durable(self)
+    }
+
+    fn room(&self, reserve_bytes: u64) -> Room {
+        let space = *self.space().borrow();
+        if space.full || space.disk_free_bytes < reserve_bytes { Room::SafetyOnly } else { Room::Plenty }
+    }
+}

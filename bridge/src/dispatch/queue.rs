@@ -69,7 +69,6 @@ struct Lane {
     safety: BTreeSet<(u64, CommandId)>,
     busy: bool,
     candidate: Option<(u32, u64, CommandId)>,
-    gap: Option<(u64, u64, Duration)>,
 }
 
 /// Live commands in their lanes.
@@ -80,6 +79,16 @@ pub(super) struct Queue {
     ready: HashMap<String, BTreeSet<(u32, u64, CommandId)>>,
     delayed: BTreeSet<(Duration, LaneKey)>,
     live: [u64; 4],
+    phases: [u64; 3],
+    gaps: BTreeMap<LaneKey, (u64, u64, Duration)>,
+}
+
+fn phase_index(phase: Phase) -> usize {
+    match phase {
+        Phase::Queued => 0,
+        Phase::Executing => 1,
+        Phase::InDoubt => 2,
+    }
 }
 
 /// Index of a priority into arrays of four.
@@ -102,6 +111,12 @@ impl Queue {
         self.live
     }
 
+    /// Live commands that wait, have begun, are in doubt.
+    pub(super) fn phases(&self) -> (u64, u64, u64) {
+        let [queued, executing, in_doubt] = self.phases;
+        (queued, executing, in_doubt)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -109,6 +124,11 @@ impl Queue {
     /// Whether a live command has this place in its lane.
     pub(super) fn place_taken(&self, lane: &LaneKey, lane_sequence: u64) -> bool {
         self.lanes.get(lane).is_some_and(|lane| lane.by_sequence.contains_key(&lane_sequence))
+    }
+
+    /// Whether a command given on site lives in this lane.
+    pub(super) fn has_local(&self, lane: &LaneKey) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| !lane.local.is_empty())
     }
 
     /// Live commands of a lane that have not begun.
@@ -137,6 +157,9 @@ impl Queue {
         if let Some(count) = self.live.get_mut(rank(slot.priority)) {
             *count += 1;
         }
+        if let Some(count) = self.phases.get_mut(phase_index(slot.phase)) {
+            *count += 1;
+        }
         self.slots.insert(id, slot);
     }
 
@@ -144,6 +167,9 @@ impl Queue {
     pub(super) fn forget(&mut self, id: &CommandId) {
         let Some(slot) = self.slots.remove(id) else { return };
         if let Some(count) = self.live.get_mut(rank(slot.priority)) {
+            *count -= 1;
+        }
+        if let Some(count) = self.phases.get_mut(phase_index(slot.phase)) {
             *count -= 1;
         }
         if let Some(lane) = self.lanes.get_mut(&slot.lane) {
@@ -175,10 +201,16 @@ impl Queue {
             ready.remove(&old);
         }
         let (found, gap) = head(lane, &self.slots);
-        lane.gap = gap.map(|(expected, have)| match lane.gap {
-            Some((old, _, since)) if old == expected => (expected, have, since),
-            _ => (expected, have, now),
-        });
+        match gap {
+            Some((expected, have)) => {
+                let since =
+                    self.gaps.get(key).filter(|(old, _, _)| *old == expected).map_or(now, |(_, _, since)| *since);
+                self.gaps.insert(key.clone(), (expected, have, since));
+            }
+            None => {
+                self.gaps.remove(key);
+            }
+        }
         if lane.by_sequence.is_empty() && lane.local.is_empty() && !lane.busy {
             self.lanes.remove(key);
             return;
@@ -230,23 +262,23 @@ impl Queue {
 
     /// Lanes that miss a sequence, and since when.
     pub(super) fn gaps(&self) -> Vec<(LaneGapNotice, Duration)> {
-        let mut gaps: Vec<_> = self
-            .lanes
+        self.gaps
             .iter()
-            .filter_map(|((lock_system, lane), state)| {
-                let (expected, have, since) = state.gap?;
-                let notice =
-                    LaneGapNotice { lock_system: lock_system.clone(), lane: lane.clone(), expected, have };
-                Some((notice, since))
+            .map(|((lock_system, lane), (expected, have, since))| {
+                let notice = LaneGapNotice {
+                    lock_system: lock_system.clone(),
+                    lane: lane.clone(),
+                    expected: *expected,
+                    have: *have,
+                };
+                (notice, *since)
             })
-            .collect();
-        gaps.sort_by(|(left, _), (right, _)| (&left.lock_system, &left.lane).cmp(&(&right.lock_system, &right.lane)));
-        gaps
+            .collect()
     }
 }
 
 /// Looked at in one round: more than can begin, far less than may wait.
-const READY_AT_ONCE: usize = 512;
+const READY_AT_ONCE: usize = 384;
 
 /// The one command of the lane that may begin, and the gap that holds others.
 fn head(lane: &Lane, slots: &HashMap<CommandId, Slot>) -> (Option<CommandId>, Option<(u64, u64)>) {

@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::{
-    CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body,
-};
+use lockbridge_protocol::proto::tunnel::{CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body};
 
 use crate::config::{LockSystemConfig, LockSystemKind, RightsMode};
 use crate::grant::{Catalog, Holder, plan};
@@ -53,8 +51,10 @@ pub(super) struct Work {
     pub(super) deadline: Duration,
     /// The holder when it is done.
     pub(super) done: Change,
-    /// The holder when it is in doubt, or failed: a revoke stays wished for, a card that may exist is listed.
-    pub(super) otherwise: Change,
+    /// The holder when it is in doubt: a revoke stays wished for, a card that may exist is listed (rule B8).
+    pub(super) doubtful: Change,
+    /// The holder when it failed: a revoke stays wished for.
+    pub(super) failed: Change,
     /// What can be said already.
     pub(super) evidence: Evidence,
     /// Rooms that an encode opens, for the policy.
@@ -131,7 +131,8 @@ pub(super) fn error(code: &str, message: impl Into<String>) -> CommandError {
 /// Decides what a command means now.
 pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
     let user_id = user_of(body).unwrap_or_default();
-    let unknown = || Prepared::Refused(error("user_not_found", "this bridge does not know the user at this lock system"));
+    let unknown =
+        || Prepared::Refused(error("user_not_found", "this bridge does not know the user at this lock system"));
     match body {
         Body::PutUser(put) => {
             let mut holder = context.holder.clone().unwrap_or_default();
@@ -148,7 +149,9 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
                 apply_user(context, user_id, holder, if suspend.suspended { Wish::Revoke } else { Wish::Other })
             }
         },
-        Body::DeleteUser(_) => begin(context, Operation::DeleteUser { user_id: user_id.into() }, Change::Forget, Change::Keep),
+        Body::DeleteUser(_) => {
+            begin(context, Operation::DeleteUser { user_id: user_id.into() }, Change::Forget, Change::Keep)
+        }
         Body::SetGroupMembership(set) => {
             let Some(mut holder) = context.holder.clone() else { return unknown() };
             if set.revision < holder.memberships_revision {
@@ -250,13 +253,14 @@ fn work(context: &Context<'_>, steps: Steps, class: EffectClass) -> Work {
         encoder: None,
         deadline: context.config.call_timeout,
         done: Change::Keep,
-        otherwise: Change::Keep,
+        doubtful: Change::Keep,
+        failed: Change::Keep,
         evidence: Evidence { truth: TruthLevel::Server as i32, ..Evidence::default() },
         rooms: Vec::new(),
     }
 }
 
-fn begin(context: &Context<'_>, operation: Operation, done: Change, otherwise: Change) -> Prepared {
+fn begin(context: &Context<'_>, operation: Operation, done: Change, doubtful: Change) -> Prepared {
     let class = context.adapter.effect_class(&operation);
     let mut work = work(context, Steps::Operations(Vec::new()), class);
     if let Operation::Encode { encoder, .. } | Operation::ReadCard { encoder } = &operation {
@@ -267,7 +271,7 @@ fn begin(context: &Context<'_>, operation: Operation, done: Change, otherwise: C
     }
     work.steps = Steps::Operations(vec![operation]);
     work.done = done;
-    work.otherwise = otherwise;
+    work.doubtful = doubtful;
     Prepared::Begin(Box::new(work))
 }
 
@@ -319,7 +323,8 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
             work.evidence = evidence;
             // A revoke that could not be carried out stays wished for: the next write of this holder leaves it out.
             if wish == Wish::Revoke {
-                work.otherwise = after;
+                work.doubtful = after.clone();
+                work.failed = after;
             }
             Prepared::Begin(work)
         }
@@ -344,7 +349,8 @@ fn delete_credential(context: &Context<'_>, user_id: &str, credential_id: &str) 
     };
     let known = holder.credential(credential_id).cloned();
     let carries_card = known.as_ref().is_some_and(|credential| {
-        credential.medium() == Medium::Card && (credential.issued || credential.maybe_issued || !credential.card_number.is_empty())
+        credential.medium() == Medium::Card
+            && (credential.issued || credential.maybe_issued || !credential.card_number.is_empty())
     });
     if context.compensates {
         // The wish stays; only the card that may exist goes. A new one has to be encoded.
@@ -380,7 +386,10 @@ fn prepare_encode(
         return Prepared::Refused(error("incompatible_card_format", "the credential is not a card"));
     }
     if !seen.exists {
-        return Prepared::Refused(error("user_not_found", "the lock server does not know the holder of this credential"));
+        return Prepared::Refused(error(
+            "user_not_found",
+            "the lock server does not know the holder of this credential",
+        ));
     }
     let operation = match encode.operation() {
         KeyOperation::Unspecified if seen.has_card => KeyOperation::UpdateCurrent,
@@ -413,8 +422,7 @@ fn prepare_encode(
     }
     let operation =
         Operation::Encode { user_id: user_id.into(), encoder: encode.encoder_external_id.clone(), operation };
-    let mut prepared =
-        begin(context, operation, Change::Put(Box::new(done)), Change::Put(Box::new(doubtful)));
+    let mut prepared = begin(context, operation, Change::Put(Box::new(done)), Change::Put(Box::new(doubtful)));
     if let Prepared::Begin(work) = &mut prepared {
         work.rooms = rooms.into_iter().collect();
     }

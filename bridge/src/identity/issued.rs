@@ -152,3 +152,72 @@ fn names_bridge(certificate: &X509Certificate<'_>, bridge_id: &str) -> bool {
     });
     subject && named
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
+
+    use super::*;
+    use crate::net::test_support::TestCa;
+
+    const BRIDGE: &str = "7b0c9a52-6f5e-4c1c-9d58-3d7d4f7a1c11";
+
+    fn leaf(
+        ca: &TestCa,
+        subjects: &[&str],
+        uri: &str,
+        purpose: ExtendedKeyUsagePurpose,
+    ) -> Vec<CertificateDer<'static>> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for subject in subjects {
+            params.distinguished_name.push(DnType::CommonName, *subject);
+        }
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().expect("a key");
+        vec![params.signed_by(&key, &ca.issuer).expect("signs").der().clone()]
+    }
+
+    #[test]
+    fn subject_uri_purpose_and_ca_all_have_to_fit() {
+        use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+        let (ca, other) = (TestCa::new("Example CA"), TestCa::new("Example CA"));
+        let bundle = std::slice::from_ref(&ca.certificate);
+        let uri = format!("lockbridge:bridge:{BRIDGE}");
+        let judge = |chain| check(chain, bundle, BRIDGE).map(|_| ());
+        let foreign = IssuedError::OtherBridge { expected: BRIDGE.to_owned() };
+        assert_eq!(judge(leaf(&ca, &[BRIDGE], &uri, ClientAuth)), Ok(()));
+        assert_eq!(judge(leaf(&ca, &[BRIDGE], "lockbridge:bridge:other", ClientAuth)), Err(foreign.clone()));
+        assert_eq!(judge(leaf(&ca, &["other"], &uri, ClientAuth)), Err(foreign.clone()));
+        assert_eq!(judge(leaf(&ca, &[], &uri, ClientAuth)), Err(foreign));
+        assert!(matches!(judge(leaf(&ca, &[BRIDGE], &uri, ServerAuth)), Err(IssuedError::Chain { .. })));
+        assert!(matches!(judge(leaf(&other, &[BRIDGE], &uri, ClientAuth)), Err(IssuedError::Chain { .. })));
+    }
+
+    #[test]
+    fn validity_ends_where_it_says() {
+        let times = CertificateTimes { not_before: 10, not_after: 20 };
+        assert!(matches!(times.check(9), Err(IssuedError::NotYetValid { .. })));
+        assert_eq!((times.check(10), times.check(20)), (Ok(()), Ok(())));
+        assert!(matches!(times.check(21), Err(IssuedError::Expired { .. })));
+        assert_eq!(times.life(), 10);
+    }
+
+    #[test]
+    fn a_list_is_bounded() {
+        let one = TestCa::new("Example CA").certificate.to_vec();
+        assert!(certificates("it", vec![one.clone(); CERTIFICATES_MAXIMUM]).is_ok());
+        assert!(certificates("it", vec![one; CERTIFICATES_MAXIMUM + 1]).is_err());
+        assert!(certificates("it", Vec::new()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(der in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(certificates("it", vec![der.clone()]).is_err());
+            prop_assert!(check(vec![der.into()], &[], BRIDGE).is_err());
+        }
+    }
+}

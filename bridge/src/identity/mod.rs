@@ -18,6 +18,7 @@ mod record;
 pub mod renewal;
 mod state_key;
 mod store;
+mod switch;
 #[cfg(test)]
 mod test_hub;
 #[cfg(test)]

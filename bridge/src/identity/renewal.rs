@@ -81,7 +81,7 @@ impl From<KeysError> for RenewError {
 }
 
 /// Renews for as long as the daemon runs; ends with `stop`. Raises [`ReasonCode::Identity`] while the certificate is
-/// expired. Nothing it meets ends it.
+/// expired or the hub does not acknowledge this bridge any more. Nothing it meets ends it.
 pub async fn run(
     identity: Identity,
     dialer: Dialer,
@@ -90,7 +90,7 @@ pub async fn run(
     health: Health,
     stop: CancellationToken,
 ) {
-    let mut renewal = Renewal { identity, dialer, time, clock, health, wait_until: Duration::ZERO };
+    let mut renewal = Renewal { identity, dialer, time, clock, health, disowned: None, wait_until: Duration::ZERO };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -110,6 +110,8 @@ pub(super) struct Renewal {
     pub(super) time: TlsTime,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Health,
+    /// What the hub said when it last did not know this bridge, or had revoked it.
+    pub(super) disowned: Option<String>,
     /// Time since boot before which no further try is made.
     pub(super) wait_until: Duration,
 }
@@ -130,11 +132,16 @@ impl Renewal {
         match renew(&self.identity, &self.dialer, &self.time).await {
             Ok(times) => {
                 info!(not_after = times.not_after, "Certificate renewed; the next session will prove it.");
+                self.disowned = None;
                 self.show(times, now);
             }
             Err(error) => {
-                if let RenewError::Refused { retry_after: Some(asked), .. } = &error {
-                    wait = wait.max(*asked);
+                if let RenewError::Refused { retry_after, code, .. } = &error {
+                    wait = wait.max(retry_after.unwrap_or_default());
+                    if matches!(code.as_str(), "identity_revoked" | "identity_unknown") {
+                        self.disowned = Some(error.to_string());
+                        self.show(newest.times, now);
+                    }
                 }
                 warn!(error = %chain_text(&error), wait_seconds = wait.as_secs(), "Renewal failed.");
             }
@@ -149,6 +156,8 @@ impl Renewal {
             let clock = Timestamp::from_second(now).unwrap_or(Timestamp::MAX);
             let message = format!("the certificate expired at {end}; the clock of this machine says {clock}");
             self.health.raise(Scope::Bridge, ReasonCode::Identity, message);
+        } else if let Some(message) = &self.disowned {
+            self.health.raise(Scope::Bridge, ReasonCode::Identity, message.clone());
         } else {
             self.health.clear(Scope::Bridge, ReasonCode::Identity);
         }

@@ -13,10 +13,11 @@ use lockbridge_protocol::enrollment::{EXPORTER_LABEL, verify_proof};
 use lockbridge_protocol::proto::tunnel::{
     AuthorityKey, EnrollRefused, EnrollRequest, EnrollResponse, RenewRequest, RenewResponse,
 };
-use lockbridge_protocol::signed::key_id;
+use lockbridge_protocol::signed::{key_id, sha256};
 use prost::Message;
 use rcgen::{
-    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType, date_time_ymd,
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType,
+    SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
@@ -25,6 +26,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::net::test_support::{TestCa, listen};
 
@@ -43,9 +45,15 @@ pub(super) struct HubState {
     pub(super) lose_answers: u32,
     /// Changes the answer on its way.
     pub(super) alter: Option<fn(&mut EnrollResponse)>,
+    /// The same for renewals.
+    pub(super) alter_renewal: Option<fn(&mut RenewResponse)>,
+    /// Signs another key than the one asked for.
+    pub(super) swap_key: bool,
     pub(super) enrollments: u32,
     /// Public keys in the renewal requests, in order.
     pub(super) renewed_keys: Vec<Vec<u8>>,
+    /// SHA-256 of the certificates shown at renewals.
+    pub(super) shown: Vec<[u8; 32]>,
     /// Month and day, in 2027, on which issued certificates begin.
     pub(super) first_day: (u8, u8),
     /// Common name in issued certificates.
@@ -83,8 +91,11 @@ impl TestHub {
             refuse: None,
             lose_answers: 0,
             alter: None,
+            alter_renewal: None,
+            swap_key: false,
             enrollments: 0,
             renewed_keys: Vec::new(),
+            shown: Vec::new(),
             first_day: (5, 25),
             bridge_id: BRIDGE.to_owned(),
         }));
@@ -145,7 +156,10 @@ async fn serve(stream: TlsStream<tokio::net::TcpStream>, state: Arc<Mutex<HubSta
                 let answer = match (path.as_str(), client) {
                     _ if state.refuse.is_some() => Err(state.refuse.clone().expect("just seen")),
                     ("/v1/enroll", None) => enroll(&mut state, &ca, &body, &exporter),
-                    ("/v1/renew", Some(_)) => Ok(renew(&mut state, &ca, &body)),
+                    ("/v1/renew", Some(leaf)) => {
+                        state.shown.push(sha256(&leaf));
+                        Ok(renew(&mut state, &ca, &body))
+                    }
                     _ => Err((404, EnrollRefused::default())),
                 };
                 if state.lose_answers > 0 {
@@ -210,20 +224,42 @@ fn renew(state: &mut HubState, ca: &TestCa, body: &[u8]) -> Vec<u8> {
     let (leaf, key) = issue(state, ca, &request.certificate_request);
     state.renewed_keys.push(key);
     let ca_bundle = vec![ca.certificate.to_vec()];
-    RenewResponse { certificate_chain: vec![leaf.to_vec()], ca_bundle }.encode_to_vec()
+    let mut response = RenewResponse { certificate_chain: vec![leaf.to_vec()], ca_bundle };
+    if let Some(alter) = state.alter_renewal {
+        alter(&mut response);
+    }
+    response.encode_to_vec()
 }
 
 /// Signs a request; gives the leaf and the public key in it.
 fn issue(state: &HubState, ca: &TestCa, csr: &[u8]) -> (CertificateDer<'static>, Vec<u8>) {
     let mut request = CertificateSigningRequestParams::from_der(&csr.to_vec().into()).expect("a signed request");
-    let params = &mut request.params;
+    request.params = bridge_params(&state.bridge_id, state.first_day);
+    let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
+    let leaf = if state.swap_key {
+        let other = rcgen::KeyPair::generate().expect("a key");
+        request.params.signed_by(&other, &ca.issuer)
+    } else {
+        request.signed_by(&ca.issuer)
+    };
+    (leaf.expect("signs").der().clone(), key)
+}
+
+/// The same bridge and key under another CA.
+pub(super) fn signed_anew(leaf: &[u8], ca: &TestCa) -> Vec<u8> {
+    let (_, parsed) = X509Certificate::from_der(leaf).expect("a certificate");
+    let key = SubjectPublicKeyInfo::from_der(parsed.public_key().raw).expect("a key");
+    bridge_params(BRIDGE, (5, 25)).signed_by(&key, &ca.issuer).expect("signs").der().to_vec()
+}
+
+fn bridge_params(bridge_id: &str, (month, day): (u8, u8)) -> CertificateParams {
+    let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, state.bridge_id.clone());
-    let uri = format!("lockbridge:bridge:{}", state.bridge_id);
+    params.distinguished_name.push(DnType::CommonName, bridge_id);
+    let uri = format!("lockbridge:bridge:{bridge_id}");
     params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.not_before = date_time_ymd(2027, state.first_day.0, state.first_day.1);
+    params.not_before = date_time_ymd(2027, month, day);
     params.not_after = params.not_before + 30 * DAY;
-    let key = rcgen::PublicKeyData::der_bytes(&request.public_key).to_vec();
-    (request.signed_by(&ca.issuer).expect("signs").der().clone(), key)
+    params
 }

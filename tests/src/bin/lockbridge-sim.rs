@@ -15,7 +15,6 @@ use lockbridge_tests::simulator::server::{self, Addresses, HttpLogin, Settings, 
 use lockbridge_tests::simulator::ship::Rules;
 use lockbridge_tests::simulator::site::seed;
 use lockbridge_tests::simulator::site::store::{Fsync, Store};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Simulated lock systems.
@@ -72,6 +71,7 @@ enum SeedSite {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 struct SaltoSpace {
     /// Directory of the site's database and effect log; made if missing.
     #[arg(long, value_name = "DIR")]
@@ -140,10 +140,7 @@ fn main() -> anyhow::Result<()> {
     let level = if options.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    let outcome = runtime.block_on(run(*options));
-    // A read of standard input cannot be cancelled; it must not hold up the end.
-    runtime.shutdown_background();
-    outcome
+    runtime.block_on(run(*options))
 }
 
 async fn run(options: SaltoSpace) -> anyhow::Result<()> {
@@ -175,9 +172,10 @@ async fn run(options: SaltoSpace) -> anyhow::Result<()> {
     let simulator = Arc::new(Simulator::new(site, store, settings, stream));
     let bound = server::bind(addresses, &options.data).await?;
     announce(&bound.addresses, &options.data)?;
-    let server = tokio::spawn(bound.run(Arc::clone(&simulator)));
+    let mut server = tokio::spawn(bound.run(Arc::clone(&simulator)));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
+        ended = &mut server => return Ok(ended??),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = stdin_closed(), if options.exit_with_stdin => {}
@@ -202,9 +200,15 @@ fn announce(addresses: &Addresses, data: &Path) -> anyhow::Result<()> {
 }
 
 async fn stdin_closed() {
-    let mut input = tokio::io::stdin();
-    let mut ignored = [0_u8; 256];
-    while matches!(input.read(&mut ignored).await, Ok(1..)) {}
+    let (closed, ended) = tokio::sync::oneshot::channel();
+    // A thread, because a read of standard input cannot be cancelled; it ends with the process.
+    std::thread::spawn(move || {
+        let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        closed.send(read.is_ok())
+    });
+    if !matches!(ended.await, Ok(true)) {
+        tracing::warn!("reading standard input failed; taken as closed");
+    }
 }
 
 fn read_login(path: &Path) -> anyhow::Result<HttpLogin> {

@@ -45,11 +45,7 @@ pub struct SiteOptions {
 
 impl Default for SiteOptions {
     fn default() -> Self {
-        Self {
-            lock_system: String::new(),
-            simulator: Vec::new(),
-            policy: POLICY.to_owned(),
-        }
+        Self { lock_system: String::new(), simulator: Vec::new(), policy: POLICY.to_owned() }
     }
 }
 
@@ -99,16 +95,16 @@ impl Site {
         let simulator_control = field(&ready, "control")?;
 
         let (cloud, ready) = start_cloud(binaries, path, &link, "127.0.0.1:0").await?;
-        link.lead_to(field(&ready, "hub")?.parse()?);
+        link.lead_to(field(&ready, "hub_address")?.parse()?);
         let ca_file = PathBuf::from(field(&ready, "ca_file")?);
-        let api_port = field(&ready, "api")?.rsplit_once(':').context("an API port")?.1.to_owned();
+        let api_port = field(&ready, "api_address")?.rsplit_once(':').context("an API port")?.1.to_owned();
         let api_address = format!("localhost:{api_port}");
 
         let data = text(&path.join("cloud"))?;
         let workspace = run(&binaries.cloud, &["workspace", "create", "--data", &data, "--name", "Example"]).await?;
-        let workspace_id = field(&serde_json::from_str(&workspace)?, "workspace_id")?;
+        let workspace_id = workspace.trim().to_owned();
         let key = run(&binaries.cloud, &["api-key", "create", "--data", &data, "--workspace", &workspace_id]).await?;
-        let api_key = field(&serde_json::from_str(&key)?, "api_key")?;
+        let api_key = key.trim().to_owned();
         let ca = std::fs::read_to_string(&ca_file).context("the CA file")?;
 
         let site = Self {
@@ -222,7 +218,7 @@ impl Site {
         self.cloud.kill().await?;
         let (cloud, ready) =
             start_cloud(self.binaries, self.folder(), &self.link, &format!("127.0.0.1:{}", self.api_port()?)).await?;
-        self.link.lead_to(field(&ready, "hub")?.parse()?);
+        self.link.lead_to(field(&ready, "hub_address")?.parse()?);
         self.cloud = cloud;
         Ok(())
     }
@@ -333,8 +329,18 @@ async fn start_cloud(binaries: &Binaries, folder: &Path, link: &Link, api: &str)
     let data = text(&folder.join("cloud"))?;
     let public = format!("https://localhost:{}", link.address().port());
     let arguments = [
-        "serve", "--data", &data, "--hub-listen", "127.0.0.1:0", "--hub-name", "localhost", "--api-listen", api,
-        "--public-hub-url", &public, "--exit-with-stdin",
+        "serve",
+        "--data",
+        &data,
+        "--hub-listen",
+        "127.0.0.1:0",
+        "--hub-name",
+        "localhost",
+        "--api-listen",
+        api,
+        "--public-hub-url",
+        &public,
+        "--exit-with-stdin",
     ];
     let mut cloud = Process::start("the cloud", &binaries.cloud, &arguments, &folder.join("cloud.log"))?;
     let ready = cloud.ready().await?;

@@ -35,8 +35,6 @@ pub struct Facts<'a> {
     pub local_time: Time,
     /// The local brake.
     pub brake: bool,
-    /// Given on site: a person at the machine may encode a known grant.
-    pub local: bool,
 }
 
 /// The answer.

@@ -19,7 +19,6 @@ fn facts(kind: &'static str, priority: Priority) -> Facts<'static> {
         now_ms: NOW,
         local_time: Time::constant(12, 0, 0, 0),
         brake: false,
-        local: false,
     }
 }
 

@@ -330,7 +330,7 @@ impl Folding<'_> {
             .wall_ms
             .saturating_add(milliseconds(TOMBSTONE_LIFE))
             .max(expires_at_ms.saturating_add(milliseconds(TOMBSTONE_PAST_EXPIRY)));
-        put(self.store, &keys::tombstone(id), stone)?;
+        put(self.store, &keys::tombstone(id), &Tombstone { forget_at_ms: until, ..stone.clone() })?;
         self.store.put(&keys::forgetting(until, id), &[])?;
         if self.meta.next_forgetting_ms == 0 || until < self.meta.next_forgetting_ms {
             self.meta.next_forgetting_ms = until;
@@ -350,7 +350,10 @@ impl Folding<'_> {
                 self.meta.next_forgetting_ms = at_ms.max(1);
                 break;
             }
-            if let Some(id) = id {
+            // One that was buried anew meanwhile has a later entry of its own.
+            if let Some(id) = id
+                && self.view().tombstone(&id)?.is_some_and(|stone| stone.forget_at_ms <= at_ms)
+            {
                 self.store.delete(&keys::tombstone(&id))?;
             }
             self.store.delete(key)?;

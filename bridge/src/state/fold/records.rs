@@ -147,6 +147,9 @@ pub struct Tombstone {
     /// Code of its error.
     #[prost(string, tag = "4")]
     pub error_code: String,
+    /// When it may go.
+    #[prost(int64, tag = "5")]
+    pub forget_at_ms: i64,
 }
 
 /// A lane.

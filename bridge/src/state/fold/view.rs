@@ -124,10 +124,10 @@ impl<'pairs, P: Pairs + ?Sized> View<'pairs, P> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The next holder whose rights have to be written again: when, lock system, user.
-    pub fn next_replan(self) -> Result<Option<(i64, String, String)>, StoreError> {
-        let first = self.0.pairs(&[keys::REPLANS], &[], 1)?;
-        Ok(first.first().and_then(|(key, _)| split_replan(key)))
+    /// Holders whose rights have to be written again, soonest first: when, lock system, user.
+    pub fn replans(self, limit: usize) -> Result<Vec<(i64, String, String)>, StoreError> {
+        let pairs = self.0.pairs(&[keys::REPLANS], &[], limit)?;
+        Ok(pairs.iter().filter_map(|(key, _)| split_replan(key)).collect())
     }
 
     /// How often `subject` was counted in the buckets from `first_bucket` on.

@@ -65,6 +65,8 @@ pub struct ReadGroups {
     pub page: PageRequest,
     /// With doors.
     pub doors: bool,
+    /// With zones.
+    pub zones: bool,
 }
 
 impl Call for ReadGroups {
@@ -75,7 +77,9 @@ impl Call for ReadGroups {
     }
 
     fn params(&self) -> Vec<Element> {
-        page_params(&self.page, "StartingFromExtGroupID", &[("ReturnAccessPermissions_Group_Door", self.doors)])
+        let wanted =
+            [("ReturnAccessPermissions_Group_Door", self.doors), ("ReturnAccessPermissions_Group_Zone", self.zones)];
+        page_params(&self.page, "StartingFromExtGroupID", &wanted)
     }
 
     fn read(&self, params: &Element, notes: &mut Notes) -> Page<Group> {

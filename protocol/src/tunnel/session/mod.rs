@@ -50,14 +50,14 @@ use crate::proto::tunnel::{Command, Delivery, Priority};
 use prost::Message;
 
 /// Priority of a delivery, by the body of its command: both ends count credit by this and by nothing on the wire. What
-/// cannot be read counts as background; the bridge will reject it anyway.
+/// cannot be read counts as convergent, the largest share; the bridge rejects it anyway.
 pub fn priority_of(delivery: &Delivery) -> Priority {
     delivery
         .command
         .as_ref()
         .and_then(|signed| Command::decode(signed.payload.as_slice()).ok())
         .and_then(|command| command.body)
-        .map_or(Priority::Background, |body| crate::signed::command::priority_of(&body))
+        .map_or(Priority::Convergent, |body| crate::signed::command::priority_of(&body))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::limits::FRAME_BYTES;
 use crate::proto::tunnel::Priority;
 use crate::tunnel::frame::FrameError;
 
@@ -106,6 +107,11 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// A message that was refused for its size before it was read whole.
+    pub(super) fn oversized(frame: &'static str, size: usize) -> Self {
+        Self::Frame(FrameError::TooLarge { frame, size, limit: FRAME_BYTES })
+    }
+
     /// How the connection is closed for it: 1009 for size, 1003 for text, 1007 for bytes that are no frame, else 1002.
     pub fn close(&self) -> Close {
         let code = match self {

@@ -289,7 +289,7 @@ async fn put(State(context): Shared, Json(wanted): Json<Put>) -> Answer {
         return Err(Refused(StatusCode::CONFLICT, format!("card {card} lies on {:?}; lift it first", encoder.name)));
     }
     let serial = new_card(&context.simulator, NewCard { serial: wanted.serial, format: wanted.format })?;
-    encoder::put(&context.simulator, &encoder.name, Some(serial.clone()))?;
+    encoder::put(&context.simulator, &encoder.name, Some(&serial))?;
     Ok(Json(json!({ "encoder": encoder.name, "serial": serial })))
 }
 

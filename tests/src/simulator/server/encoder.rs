@@ -91,18 +91,19 @@ async fn with_card(
     if cut_off == Some(code::PROCESS_FAILED) {
         put(simulator, encoder, None)?;
     }
-    simulator
-        .change(|site| {
-            let Some(refused) = cut_off else {
-                // The user may have lost a right, or be gone, since the write began; then nothing is put on the card.
-                keys::check_card(site, user, &serial, write, capacity)?;
-                keys::write(site, user, &serial, write, encoder);
-                return Ok(vec![Node::leaf("ExtUserID", user), Node::leaf("ROMCode", serial.as_str())]);
-            };
+    if let Some(refused) = cut_off {
+        simulator.change(|site| {
             keys::spoil(site, user, &serial, encoder);
-            Ok(vec![Node::leaf("Refused", refused.to_string())])
-        })
-        .and_then(|nodes| cut_off.map_or(Ok(nodes), |refused| Err(Refusal::of(refused))))
+            Ok(())
+        })?;
+        return Err(Refusal::of(refused));
+    }
+    simulator.change(|site| {
+        // The user may have lost a right since the write began; then nothing is put on the card.
+        keys::check_card(site, user, &serial, write, capacity)?;
+        keys::write(site, user, &serial, write, encoder);
+        Ok(vec![Node::leaf("ExtUserID", user), Node::leaf("ROMCode", serial.as_str())])
+    })
 }
 
 fn read(simulator: &Simulator, job: &EncoderRequest, serial: &str) -> Result<Vec<Node>, Refusal> {
@@ -151,8 +152,8 @@ async fn wait_for_card(
         tokio::select! {
             biased;
             () = life.cancelled() => return Err(Refusal::of(code::PROCESS_CANCELLED)),
-            changed = timeout_at(deadline, changes.changed()) => {
-                if !matches!(changed, Ok(Ok(()))) {
+            woken = timeout_at(deadline, changes.changed()) => {
+                if !matches!(woken, Ok(Ok(()))) {
                     return Err(Refusal::of(code::NO_CARD));
                 }
             }
@@ -180,7 +181,8 @@ fn feed(site: &mut Site, encoder: &str, writing: Option<(&str, Write)>) {
         Some((user, Write::Update)) => site.users.get(user).and_then(|user| user.key.as_ref()),
         _ => None,
     };
-    let serial = present.map(|key| key.serial.clone()).unwrap_or_else(|| {
+    let present = present.map(|key| key.serial.clone());
+    let serial = present.unwrap_or_else(|| {
         let card = Card::blank(random_serial(), true);
         let serial = card.serial.clone();
         site.put_card(card);
@@ -191,14 +193,14 @@ fn feed(site: &mut Site, encoder: &str, writing: Option<(&str, Write)>) {
 }
 
 /// Puts a card on an encoder, or takes it off. Returns the card that lay there.
-pub fn put(simulator: &Simulator, encoder: &str, serial: Option<String>) -> Result<Option<String>, Refusal> {
+pub fn put(simulator: &Simulator, encoder: &str, serial: Option<&str>) -> Result<Option<String>, Refusal> {
     let before = simulator.change(|site| {
         let mut encoder = site.encoders.get(encoder).cloned().ok_or_else(|| Refusal::of(code::UNKNOWN_ENCODER))?;
-        let before = std::mem::replace(&mut encoder.card, serial.clone());
-        if let Some(serial) = &serial {
+        let before = std::mem::replace(&mut encoder.card, serial.map(str::to_owned));
+        if let Some(serial) = serial {
             // A card lies in one place only.
             let elsewhere = |other: &&super::super::site::Encoder| {
-                other.name != encoder.name && other.card.as_ref() == Some(serial)
+                other.name != encoder.name && other.card.as_deref() == Some(serial)
             };
             for mut other in site.encoders.values().filter(elsewhere).cloned().collect::<Vec<_>>() {
                 other.card = None;

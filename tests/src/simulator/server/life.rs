@@ -53,7 +53,6 @@ pub struct Addresses {
 }
 
 /// A server whose ports are open.
-#[derive(Debug)]
 pub struct Bound {
     /// The ports that were given out.
     pub addresses: Addresses,
@@ -62,7 +61,12 @@ pub struct Bound {
     control: TcpListener,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Bound").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
 struct Listeners {
     stp: TcpListener,
     http: TcpListener,

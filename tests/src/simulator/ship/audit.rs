@@ -18,7 +18,7 @@ struct Shown {
 }
 
 /// Pages through the trail by event id.
-pub fn read(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn read(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let most = lists::page_size(fields)?;
     let start = fields.number("StartingFromEventID")?;
     let filter = fields.scalar("FilterExpression")?.filter(|text| !text.is_empty());

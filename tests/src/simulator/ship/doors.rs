@@ -11,7 +11,7 @@ use super::lists;
 
 /// A door command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     Open,
     ForceOpen,
     ForceClosed,
@@ -20,13 +20,13 @@ pub enum Command {
 
 /// Which of the two status requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusForm {
+pub(super) enum StatusForm {
     AllTypes,
     IpOnly,
 }
 
 /// `SaltoDBDoorList.Read`.
-pub fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let most = lists::page_size(fields)?;
     let start = fields.scalar("StartingFromExtDoorID")?.unwrap_or("").to_owned();
     let mut empty = Vec::new();
@@ -64,8 +64,11 @@ fn print(door: &Door) -> Node {
         .with(Node::leaf("BatteryStatus", "-1"))
 }
 
-/// The doors a command or status request names: the given name, and the door if there is one.
-fn named(site: &Site, fields: &mut Fields<'_>) -> Result<Option<Vec<(String, Option<Door>)>>, Refusal> {
+/// A door as the request names it, and the door if there is one.
+type NamedDoor = (String, Option<Door>);
+
+/// The doors a command or status request names; `None` when it has no list.
+fn named(site: &Site, fields: &mut Fields<'_>) -> Result<Option<Vec<NamedDoor>>, Refusal> {
     let names = fields.items("DoorNameList", "DoorID")?;
     let ids = fields.items("ExtDoorIDList", "ExtDoorID")?;
     fields.finish()?;
@@ -90,7 +93,7 @@ fn named(site: &Site, fields: &mut Fields<'_>) -> Result<Option<Vec<(String, Opt
 }
 
 /// `OnlineDoor.Open` and the emergency commands. A door that cannot do it is told per door, not as an exception.
-pub fn command(site: &mut Site, fields: &mut Fields<'_>, command: Command) -> Result<Vec<Node>, Refusal> {
+pub(super) fn command(site: &mut Site, fields: &mut Fields<'_>, command: Command) -> Result<Vec<Node>, Refusal> {
     let doors = named(site, fields)?.ok_or_else(|| Refusal::new(code::INVALID, "No door is named"))?;
     let mut results = Node::new("OnlineDoorActionResultList");
     for (name, door) in doors {
@@ -140,7 +143,7 @@ fn act(site: &mut Site, mut door: Door, command: Command) -> u16 {
 }
 
 /// `OnlineDoor.GetOnlineStatusList` and its older form. Unknown doors are left out; doors that are not online show −1.
-pub fn status(site: &Site, fields: &mut Fields<'_>, form: StatusForm) -> Result<Vec<Node>, Refusal> {
+pub(super) fn status(site: &Site, fields: &mut Fields<'_>, form: StatusForm) -> Result<Vec<Node>, Refusal> {
     let doors = match named(site, fields)? {
         Some(doors) => doors.into_iter().filter_map(|(_, door)| door).collect(),
         None => site.doors.values().filter(|door| door.online).cloned().collect::<Vec<_>>(),

@@ -12,7 +12,7 @@ use super::lists::{self, GROUP_DOOR, USER_GROUP};
 use super::users::Mode;
 
 /// `SaltoDBGroup.Insert`, `.Update`, `.InsertOrUpdate`.
-pub fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode) -> Result<Vec<Node>, Refusal> {
+pub(super) fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode) -> Result<Vec<Node>, Refusal> {
     let node = fields.take("SaltoDBGroup")?;
     fields.finish()?;
     let node = node.ok_or_else(|| Refusal::new(code::INVALID, "SaltoDBGroup is missing"))?;
@@ -74,7 +74,7 @@ fn replace_members(
 }
 
 /// `SaltoDBGroup.Delete`.
-pub fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let id = fields.required("ExtGroupID", 32)?;
     fields.finish()?;
     if !site.groups.contains_key(&id) {
@@ -85,7 +85,7 @@ pub fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Ref
 }
 
 /// `SaltoDBGroupList.Read` (by the naming pattern; not seen in public).
-pub fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let most = lists::page_size(fields)?;
     let start = fields.scalar("StartingFromExtGroupID")?.unwrap_or("").to_owned();
     let doors = fields.flag("ReturnAccessPermissions_Group_Door")?;

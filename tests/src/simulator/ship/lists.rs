@@ -17,7 +17,7 @@ const PAGE_BYTES: usize = 900_000;
 const LIST_IDS: usize = 1024;
 
 /// `MaxCount`.
-pub fn page_size(fields: &mut Fields<'_>) -> Result<usize, Refusal> {
+pub(super) fn page_size(fields: &mut Fields<'_>) -> Result<usize, Refusal> {
     let rows = fields.number("MaxCount")?.unwrap_or(DEFAULT_ROWS);
     match usize::try_from(rows.min(MOST_ROWS)) {
         Ok(rows) if rows > 0 => Ok(rows),
@@ -26,7 +26,7 @@ pub fn page_size(fields: &mut Fields<'_>) -> Result<usize, Refusal> {
 }
 
 /// A page of entities and, where the list has one, its `EOF`.
-pub fn page(name: &str, most: usize, rows: impl Iterator<Item = Node>) -> (Node, bool) {
+pub(super) fn page(name: &str, most: usize, rows: impl Iterator<Item = Node>) -> (Node, bool) {
     let mut list = Node::new(name);
     let mut bytes = 0;
     let mut scratch = String::new();
@@ -43,42 +43,42 @@ pub fn page(name: &str, most: usize, rows: impl Iterator<Item = Node>) -> (Node,
 }
 
 /// `EOF`.
-pub fn eof(end: bool) -> Node {
+pub(super) fn eof(end: bool) -> Node {
     Node::leaf("EOF", if end { "1" } else { "0" })
 }
 
 /// `0` or `1`.
-pub fn bool_leaf(name: &str, value: bool) -> Node {
+pub(super) fn bool_leaf(name: &str, value: bool) -> Node {
     Node::leaf(name, if value { "1" } else { "0" })
 }
 
 /// The element names of a permission or membership list.
 #[derive(Debug, Clone, Copy)]
-pub struct ListNames {
-    pub list: &'static str,
-    pub item: &'static str,
+pub(super) struct ListNames {
+    pub(super) list: &'static str,
+    pub(super) item: &'static str,
     /// Element of the owner's id, optional inside the owner itself.
-    pub owner: &'static str,
+    pub(super) owner: &'static str,
 }
 
 /// `SaltoDB.AccessPermissionList.User_Door`.
-pub const USER_DOOR: ListNames = ListNames {
+pub(super) const USER_DOOR: ListNames = ListNames {
     list: "SaltoDB.AccessPermissionList.User_Door",
     item: "SaltoDB.AccessPermission.User_Door",
     owner: "ExtUserID",
 };
 /// `SaltoDB.AccessPermissionList.Group_Door`.
-pub const GROUP_DOOR: ListNames = ListNames {
+pub(super) const GROUP_DOOR: ListNames = ListNames {
     list: "SaltoDB.AccessPermissionList.Group_Door",
     item: "SaltoDB.AccessPermission.Group_Door",
     owner: "ExtGroupID",
 };
 /// `SaltoDB.MembershipList.User_Group`.
-pub const USER_GROUP: ListNames =
+pub(super) const USER_GROUP: ListNames =
     ListNames { list: "SaltoDB.MembershipList.User_Group", item: "SaltoDB.Membership.User_Group", owner: "ExtUserID" };
 
 /// Reads a door permission list; `None` when the request has none, so the stored one stays.
-pub fn read_doors(
+pub(super) fn read_doors(
     site: &Site,
     fields: &mut Fields<'_>,
     names: ListNames,
@@ -107,7 +107,7 @@ pub fn read_doors(
 }
 
 /// Reads the groups of a user; `None` when the request has no such list.
-pub fn read_memberships(
+pub(super) fn read_memberships(
     site: &Site,
     fields: &mut Fields<'_>,
     user: &str,
@@ -133,13 +133,16 @@ pub fn read_memberships(
     Ok(Some(found))
 }
 
+/// A member of a group and the period of the membership.
+pub(super) type Member = (String, Option<Period>);
+
 /// Reads the members of a group: user id and period; `None` when the request has no such list.
-pub fn read_members(
+pub(super) fn read_members(
     site: &Site,
     fields: &mut Fields<'_>,
     group: &str,
     rules: Rules,
-) -> Result<Option<Vec<(String, Option<Period>)>>, Refusal> {
+) -> Result<Option<Vec<Member>>, Refusal> {
     let Some(items) = fields.items(USER_GROUP.list, USER_GROUP.item)? else { return Ok(None) };
     let mut found = Vec::new();
     for item in items {
@@ -157,7 +160,7 @@ pub fn read_members(
 }
 
 /// Lists this site cannot fill: taken when empty, refused with a code otherwise.
-pub fn read_empty(fields: &mut Fields<'_>, list: &str, refusal: u16) -> Result<(), Refusal> {
+pub(super) fn read_empty(fields: &mut Fields<'_>, list: &str, refusal: u16) -> Result<(), Refusal> {
     match fields.take(list)? {
         Some(node) if !node.children.is_empty() => Err(Refusal::of(refusal)),
         _ => Ok(()),
@@ -165,7 +168,7 @@ pub fn read_empty(fields: &mut Fields<'_>, list: &str, refusal: u16) -> Result<(
 }
 
 /// Prints a door permission list.
-pub fn print_doors(names: ListNames, owner: &str, doors: &[Permission]) -> Node {
+pub(super) fn print_doors(names: ListNames, owner: &str, doors: &[Permission]) -> Node {
     Node::new(names.list).with_all(doors.iter().map(|given| {
         let item = Node::new(names.item)
             .with(Node::leaf(names.owner, owner))
@@ -176,7 +179,7 @@ pub fn print_doors(names: ListNames, owner: &str, doors: &[Permission]) -> Node 
 }
 
 /// Prints one membership.
-pub fn print_membership(user: &str, group: &str, period: Option<Period>) -> Node {
+pub(super) fn print_membership(user: &str, group: &str, period: Option<Period>) -> Node {
     let item = Node::new(USER_GROUP.item).with(Node::leaf("ExtUserID", user)).with(Node::leaf("ExtGroupID", group));
     with_period(item, period)
 }

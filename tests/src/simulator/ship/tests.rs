@@ -14,11 +14,8 @@ const RULES: Rules = Rules { strict: true, non_standard: true, card_capacity: 96
 const UPDATE_KEY: &str = "A1B2C3D4E5F60718293A4B5C6D7E8F90";
 
 fn demo() -> Site {
-    let mut site = Site {
-        zone: Some(TimeZone::get("Europe/Madrid").unwrap()),
-        fixed_clock: Some("2026-11-22T11:30:20Z".parse().unwrap()),
-        ..Site::default()
-    };
+    let mut site = Site::new(TimeZone::get("Europe/Madrid").unwrap());
+    site.fixed_clock = Some("2026-11-22T11:30:20Z".parse().unwrap());
     seed::demo(&mut site);
     site
 }

@@ -12,7 +12,7 @@ use super::lists::{self, USER_DOOR, USER_GROUP};
 
 /// What a write does when the record is, or is not, there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     Insert,
     Update,
     InsertOrUpdate,
@@ -31,7 +31,7 @@ const EMPTY_LISTS: &[(&str, u16)] = &[
 ];
 
 /// `SaltoDBUserList.Read`.
-pub fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn list(site: &Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let most = lists::page_size(fields)?;
     let start = fields.scalar("StartingFromExtUserID")?.unwrap_or("").to_owned();
     let groups = fields.flag("ReturnMembership_User_Group")?;
@@ -83,7 +83,7 @@ fn print(user: &User, now: LocalTime) -> Node {
 }
 
 /// `SaltoDBUser.Insert`, `.Update`, `.InsertOrUpdate`.
-pub fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode) -> Result<Vec<Node>, Refusal> {
+pub(super) fn write(site: &mut Site, fields: &mut Fields<'_>, rules: Rules, mode: Mode) -> Result<Vec<Node>, Refusal> {
     let node = fields.take("SaltoDBUser")?;
     fields.finish()?;
     let node = node.ok_or_else(|| Refusal::new(code::INVALID, "SaltoDBUser is missing"))?;
@@ -171,7 +171,7 @@ fn check(site: &Site, user: &User, was_cancellable: bool) -> Result<(), Refusal>
 }
 
 /// `SaltoDBUser.Delete`: a key the user holds is cancelled.
-pub fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let id = fields.required("ExtUserID", 32)?;
     fields.finish()?;
     let user = site.users.get(&id).ok_or_else(|| Refusal::of(code::USER_NOT_FOUND))?;
@@ -183,7 +183,7 @@ pub fn delete(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Ref
 }
 
 /// `SaltoDBUser.CancelKey` (not a public name).
-pub fn cancel_key(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
+pub(super) fn cancel_key(site: &mut Site, fields: &mut Fields<'_>) -> Result<Vec<Node>, Refusal> {
     let id = fields.required("ExtUserID", 32)?;
     fields.finish()?;
     keys::cancel(site, &id)?;

@@ -121,10 +121,9 @@ pub struct Site {
     pub audit: VecDeque<Event>,
     /// Numbers and switches.
     pub counters: Counters,
-    /// Zone of the server.
-    pub zone: Option<TimeZone>,
     /// Stands still at this instant when set (unit tests).
     pub fixed_clock: Option<Timestamp>,
+    zone: Option<TimeZone>,
     names: HashMap<String, String>,
     serials: HashMap<String, String>,
     members: BTreeMap<String, BTreeSet<String>>,
@@ -134,6 +133,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// An empty site in a zone.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone: Some(zone), ..Self::default() }
+    }
+
     /// The site's clock as an instant.
     pub fn instant(&self) -> Timestamp {
         let now = self.fixed_clock.unwrap_or_else(Timestamp::now);

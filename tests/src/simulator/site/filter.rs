@@ -74,8 +74,8 @@ pub struct Filter(Expression);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expression {
     Compare(Comparison, Operator),
-    All(Vec<Expression>),
-    Any(Vec<Expression>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
 }
 
 impl Filter {

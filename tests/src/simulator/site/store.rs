@@ -109,7 +109,7 @@ impl Store {
     /// Reads the directory (made if missing) into a site and begins a new snapshot.
     pub fn open(directory: &Path, zone: TimeZone, fsync: Fsync) -> Result<(Self, Site), StoreError> {
         fs::create_dir_all(directory).map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
-        let mut site = Site { zone: Some(zone), ..Site::default() };
+        let mut site = Site::new(zone);
         for change in read_lines::<Change>(&directory.join("snapshot.jsonl"))? {
             site.apply(change);
         }

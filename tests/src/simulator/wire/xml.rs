@@ -37,7 +37,7 @@ pub struct Node {
     /// Text with surrounding blanks removed.
     pub text: String,
     /// Child elements in document order.
-    pub children: Vec<Node>,
+    pub children: Vec<Self>,
     /// Whether the element carried attributes (SHIP has none).
     pub has_attributes: bool,
 }
@@ -178,7 +178,7 @@ fn close(open: &mut [Node], root: &mut Option<Node>, mut done: Node) -> Result<(
     // Blanks around text, and the indentation around child elements, carry no meaning in SHIP.
     let trimmed = done.text.trim();
     if trimmed.len() != done.text.len() {
-        done.text = trimmed.to_owned();
+        done.text = trimmed.into();
     }
     match open.last_mut() {
         Some(parent) => parent.children.push(done),

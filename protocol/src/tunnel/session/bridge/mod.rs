@@ -149,6 +149,7 @@ impl BridgeSession {
                 self.receive(frame, now, actions)
             }
             BridgeEvent::Text => Err(Violation::Text.into()),
+            BridgeEvent::Oversized(size) => Err(Violation::oversized(<HubFrame as frame::Frame>::NAME, size).into()),
             BridgeEvent::Alive => {
                 self.liveness.heard(now);
                 Ok(())

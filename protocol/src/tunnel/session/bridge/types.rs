@@ -17,6 +17,8 @@ pub enum BridgeEvent<'a> {
     Message(&'a [u8]),
     /// A text message arrived.
     Text,
+    /// The websocket refused a message of this many bytes before it was read.
+    Oversized(usize),
     /// Anything else arrived: ping, pong, bytes of an unfinished message.
     Alive,
     /// The deadline passed.

@@ -206,6 +206,7 @@ impl HubSession {
                 self.receive(frame, actions)
             }
             HubEvent::Text => Err(Violation::Text.into()),
+            HubEvent::Oversized(size) => Err(Violation::oversized(<BridgeFrame as frame::Frame>::NAME, size).into()),
             HubEvent::Alive => {
                 self.liveness.heard(now);
                 Ok(())

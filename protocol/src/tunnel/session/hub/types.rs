@@ -73,6 +73,8 @@ pub enum HubEvent<'a> {
     Message(&'a [u8]),
     /// A text message arrived.
     Text,
+    /// The websocket refused a message of this many bytes before it was read.
+    Oversized(usize),
     /// Anything else arrived: ping, pong.
     Alive,
     /// The deadline passed.

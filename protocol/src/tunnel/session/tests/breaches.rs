@@ -210,6 +210,28 @@ fn an_oversized_message_closes_with_1009_and_its_sizes() {
 }
 
 #[test]
+fn what_the_websocket_refuses_for_its_size_ends_the_session_alike() {
+    let mut pair = Pair::open([9; 4]);
+    pair.bridge_event(BridgeEvent::Oversized(300_000));
+    pair.hub_event(HubEvent::Oversized(300_000));
+    assert!(matches!(
+        pair.bridge_actions.last(),
+        Some(BridgeAction::Close(Close { code: 1009, reason }, _)) if reason.contains("HubFrame of 300000 bytes")
+    ));
+    assert!(matches!(
+        pair.hub_actions.last(),
+        Some(HubAction::Close(Close { code: 1009, reason }, _)) if reason.contains("BridgeFrame of 300000 bytes")
+    ));
+}
+
+#[test]
+fn an_unreadable_command_counts_like_a_grant_on_both_ends() {
+    let mut unreadable = delivery(1, Priority::Safety);
+    unreadable.command.as_mut().unwrap().payload = vec![0xff];
+    assert_eq!(priority_of(&unreadable), Priority::Convergent);
+}
+
+#[test]
 fn the_hub_server_cannot_leave_out_or_oversize_a_delivery() {
     let mut pair = Pair::open([9; 4]);
     assert_eq!(
