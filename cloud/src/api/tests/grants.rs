@@ -39,7 +39,10 @@ async fn a_grant_becomes_a_card_step_by_step_and_nothing_is_said_too_early() {
 
     let attempt = hotel.attempt(&attempt).await;
     assert_eq!(attempt["status"], "success");
-    assert_eq!((&attempt["result"]["card_number"], &attempt["result"]["is_issued"]), (&json!("04A1B2C3"), &json!(true)));
+    assert_eq!(
+        (&attempt["result"]["card_number"], &attempt["result"]["is_issued"]),
+        (&json!("04A1B2C3"), &json!(true))
+    );
     let method = hotel.method(&grant).await;
     assert_eq!((&method["is_issued"], &method["is_encoding_required"]), (&json!(true), &json!(false)));
     let events = hotel.event_types().await;
@@ -184,7 +187,12 @@ async fn a_deleted_grant_stays_until_the_lock_system_confirms() {
     let (status, error) = hotel.refused("/access_grants/get", by_id).await;
     assert_eq!((status, &error["type"]), (404, &json!("access_grant_not_found")));
     let events = hotel.event_types().await;
-    for told in ["access_method.revoked", "acs_credential.invalidated", "access_grant.access_to_door_lost", "access_grant.deleted"] {
+    for told in [
+        "access_method.revoked",
+        "acs_credential.invalidated",
+        "access_grant.access_to_door_lost",
+        "access_grant.deleted",
+    ] {
         assert_eq!(events.iter().filter(|event| *event == told).count(), 1, "{told} in {events:?}");
     }
     let user = hotel.get(&format!("/acs/users/list?user_identity_id={person}")).await["acs_users"][0].clone();
