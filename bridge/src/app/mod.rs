@@ -83,7 +83,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             log: store.journal.clone(),
             state: Box::new(store.state),
             identity: dispatch::Identity {
-                store_id: store.opened.store_id,
+                store_id: store.opened.store_id.0,
                 boot_counter: store.opened.boot_counter,
                 kernel_boot_id: kernel_boot_id(),
                 audience: identity.audience().clone(),
@@ -104,7 +104,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let time = TlsTime::new(Arc::clone(&clock));
     let transport = BridgeTransport::new(dialer.clone(), identity.clone(), time.clone());
     let (_inventory, inventory_at) = watch::channel(BTreeMap::new());
-    let (tunnel, link) = Tunnel::new(TunnelParts {
+    let tunnel = Tunnel::new(TunnelParts {
         transport: transport.clone(),
         engine: engine.clone(),
         signer: Arc::new(AuditSigner(identity.clone())),
@@ -121,9 +121,11 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         stop: stop.clone(),
         random: rand::random::<u64>,
     });
+    let link = tunnel.status();
     tasks.spawn(tunnel.run());
     tasks.spawn(transport.prove_sessions(link.clone(), Arc::clone(&clock), stop.clone()));
-    let renewal = identity::renewal::run(identity.clone(), dialer, time, Arc::clone(&clock), health.clone(), stop.clone());
+    let renewal =
+        identity::renewal::run(identity.clone(), dialer, time, Arc::clone(&clock), health.clone(), stop.clone());
     tasks.spawn(renewal);
 
     let bridge = BridgeStatus {
@@ -225,7 +227,8 @@ fn lock_systems(config: &Config, clock: &Arc<dyn Clock>) -> Result<Systems, AppE
 /// Waits until the hub has every report, or the session is gone for good; bounded by the caller.
 async fn everything_told(engine: &EngineHandle) {
     // The feed ends with the engine; then nothing is left to tell either.
-    let _ended = engine.feed().wait_for(|feed| feed.outbox == 0).await;
+    let mut feed = engine.feed();
+    let _ended = feed.wait_for(|feed| feed.outbox == 0).await;
 }
 
 #[derive(Debug)]

@@ -41,7 +41,8 @@ impl BridgeTransport {
             let shown = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(certificate) = shown {
                 let (identity, now_ms) = (self.identity.clone(), clock.wall_ms());
-                let proven = tokio::task::spawn_blocking(move || identity.on_session_proven(&certificate, now_ms)).await;
+                let proven =
+                    tokio::task::spawn_blocking(move || identity.on_session_proven(&certificate, now_ms)).await;
                 if let Ok(Err(error)) = proven {
                     warn!(error = %chain_text(&error), "The proof of a certificate was not stored.");
                 }
@@ -56,10 +57,10 @@ impl Transport for BridgeTransport {
     type Stream = Connection;
 
     async fn connect(&self) -> Result<Connection, ConnectError> {
-        let client = self.identity.session_client(&self.time).map_err(|error| ConnectError {
-            code: ReasonCode::Identity,
-            message: chain_text(&error),
-        })?;
+        let client = self
+            .identity
+            .session_client(&self.time)
+            .map_err(|error| ConnectError { code: ReasonCode::Identity, message: chain_text(&error) })?;
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.certificate);
         self.dialer.connect(self.identity.tunnel_url(), client.config).await.map_err(|error| {
             let (code, message) = error.reason();

@@ -29,7 +29,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     let config = load(file)?;
     // A running daemon has its identity in memory; enrolling beside it would only confuse.
-    let _lock = StateLock::acquire(&config.state_directory).map_err(|error| Failure::new(exit::BUSY, chain_text(&error)))?;
+    let _lock =
+        StateLock::acquire(&config.state_directory).map_err(|error| Failure::new(exit::BUSY, chain_text(&error)))?;
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
         .is_some_and(|folder| Path::new(&folder).join("lockbridge.token").exists());
     let token = match &arguments.token_file {

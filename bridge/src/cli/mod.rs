@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::control::{self, CallError, Request};
+use crate::control::{self, Request};
 pub use output::{Failure, Output};
 
 /// Where the package puts the configuration.
@@ -93,11 +93,19 @@ pub fn main() -> ExitCode {
         Command::Enroll(command) => enroll::run(&command, &arguments.config, &mut output),
         Command::Run(command) => run::run(&command, &arguments.config),
         Command::Config(command) => config::run(&command, &arguments.config, &mut output),
-        Command::Status => with_daemon(&arguments.config, |socket| status::run(socket, &mut output)),
-        Command::Queue(command) => with_daemon(&arguments.config, |socket| queue::run(&command, socket, &mut output)),
-        Command::Doubt(command) => with_daemon(&arguments.config, |socket| doubt::run(&command, socket, &mut output)),
-        Command::Encode(command) => with_daemon(&arguments.config, |socket| encode::run(&command, socket, &mut output)),
-        Command::Brake(command) => with_daemon(&arguments.config, |socket| brake::run(&command, socket, &mut output)),
+        Command::Status => with_daemon(&arguments.config, async |socket: &Path| status::run(socket, &mut output).await),
+        Command::Queue(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| queue::run(&command, socket, &mut output).await)
+        }
+        Command::Doubt(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| doubt::run(&command, socket, &mut output).await)
+        }
+        Command::Encode(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| encode::run(&command, socket, &mut output).await)
+        }
+        Command::Brake(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| brake::run(&command, socket, &mut output).await)
+        }
     };
     match result {
         Ok(code) => code,
@@ -123,5 +131,5 @@ fn with_daemon(
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, Failure> {
-    control::call(socket, request).await.map_err(|error: CallError| Failure::from(error))
+    control::call(socket, request).await.map_err(Failure::from)
 }

@@ -34,7 +34,12 @@ pub(super) async fn run(arguments: &Arguments, socket: &Path, output: &mut Outpu
                     row.state.clone(),
                     row.lane.clone(),
                     time(row.received_ms),
-                    [row.waits_for.as_str(), row.last_error.as_str()].iter().filter(|text| !text.is_empty()).copied().collect::<Vec<_>>().join("; "),
+                    [row.waits_for.as_str(), row.last_error.as_str()]
+                        .iter()
+                        .filter(|text| !text.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join("; "),
                 ]
             })
             .collect();

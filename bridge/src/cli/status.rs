@@ -32,10 +32,20 @@ fn text(snapshot: &Value) -> String {
     let mut lines = vec![
         headline.to_owned(),
         String::new(),
-        format!("bridge       {} ({})", word(&snapshot["bridge"]["bridge_id"]), word(&snapshot["bridge"]["workspace_name"])),
-        format!("version      {}, running since {}", word(&snapshot["bridge"]["version"]), since(&snapshot["bridge"]["started_ms"])),
+        format!(
+            "bridge       {} ({})",
+            word(&snapshot["bridge"]["bridge_id"]),
+            word(&snapshot["bridge"]["workspace_name"])
+        ),
+        format!(
+            "version      {}, running since {}",
+            word(&snapshot["bridge"]["version"]),
+            since(&snapshot["bridge"]["started_ms"])
+        ),
         match cloud["connected"].as_bool() {
-            Some(true) => format!("cloud        connected to {} since {}", word(&cloud["hub"]), since(&cloud["since_ms"])),
+            Some(true) => {
+                format!("cloud        connected to {} since {}", word(&cloud["hub"]), since(&cloud["since_ms"]))
+            }
             _ => format!("cloud        offline since {}; work goes on and is kept", since(&cloud["since_ms"])),
         },
     ];

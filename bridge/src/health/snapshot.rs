@@ -102,7 +102,7 @@ struct Parts {
 impl Observer {
     /// Joins what a snapshot is made of.
     pub fn new(
-            health: Health,
+        health: Health,
         engine: EngineHandle,
         link: watch::Receiver<TunnelStatus>,
         bridge: BridgeStatus,

@@ -16,6 +16,7 @@
 //! * a used-up one: its head zeroed and flushed, then renamed to be a spare;
 //! * a checkpoint: written, fsync, rename, fsync of the directory; only then are older checkpoints and segments dropped.
 
+mod chain;
 mod checkpoint;
 mod disk;
 mod lock;

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::disk::DiskFile;
 use super::queue::Queue;
 use super::{Durable, JournalOptions, Space};
+use crate::limits::JOURNAL_SEGMENTS_POOLED;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -183,14 +184,12 @@ impl Shared {
 
     pub(super) fn publish(&self, position: Position) {
         let through = position.next.saturating_sub(1);
-        {
-            let mut queue = self.queue();
-            queue.durable_through = through;
-        }
+        // First the mark that replays go by, so that who waited for an entry can read it.
         self.durable.send_modify(|durable| {
             durable.through = through;
             durable.chain_head = position.head;
         });
+        self.queue().durable_through = through;
         self.committed.notify_all();
     }
 
@@ -209,7 +208,8 @@ impl Shared {
 
     pub(super) fn retire(&self, through: u64, keep_bytes: u64) {
         let mut segments = self.segments();
-        let files = |segments: &Segments| (segments.list.len() + segments.prepared.len()) as u64;
+        let files =
+            |segments: &Segments| (segments.list.len() + segments.prepared.len() + JOURNAL_SEGMENTS_POOLED) as u64;
         while files(&segments) * self.options.segment_bytes > keep_bytes {
             // The first may go when the second begins no later than right behind what is given up.
             if segments.list.get(1).is_none_or(|second| second.start.next > through.saturating_add(1)) {

@@ -214,8 +214,11 @@ impl<T: Transport> Tunnel<T> {
             if now >= until && !self.shared.draining.is_cancelled() {
                 return Ok(());
             }
-            let step =
-                if self.shared.draining.is_cancelled() { LINK_INTERVAL } else { (until - now).min(LINK_INTERVAL) };
+            let step = if self.shared.draining.is_cancelled() {
+                LINK_INTERVAL
+            } else {
+                until.saturating_sub(now).min(LINK_INTERVAL)
+            };
             tokio::select! {
                 () = self.shared.stop.cancelled() => return Err(Stop),
                 () = sleep(step) => {}

@@ -51,7 +51,7 @@ struct Connected<'a> {
     feed_changed: bool,
     health_changed: bool,
     told_gaps: Vec<LaneGapNotice>,
-    outbox_empty_handed: bool,
+    missing_report: Option<u64>,
     opened_at: Option<Duration>,
     welcomed: Option<Welcomed>,
     end: Option<(Close, BridgeEnd)>,
@@ -79,7 +79,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         feed_changed: true,
         health_changed: true,
         told_gaps: Vec::new(),
-        outbox_empty_handed: false,
+        missing_report: None,
         opened_at: None,
         welcomed: None,
         end: None,
@@ -256,10 +256,10 @@ impl Connected<'_> {
         }
         if self.feed_changed && self.has_room() {
             self.feed_changed = false;
-            self.outbox_empty_handed = false;
+            self.missing_report = None;
             self.push_feed();
         }
-        while self.end.is_none() && !self.outbox_empty_handed && self.has_room() && self.push_reports() {}
+        while self.end.is_none() && self.has_room() && self.push_reports() {}
     }
 
     fn push_feed(&mut self) {
@@ -284,7 +284,10 @@ impl Connected<'_> {
 
     /// Reads, signs and sends one batch; whether there may be more.
     fn push_reports(&mut self) -> bool {
-        let Some(wanted) = self.session.reports_wanted() else { return false };
+        let Some(wanted) = self.session.reports_wanted().filter(|wanted| self.missing_report != Some(wanted.from))
+        else {
+            return false;
+        };
         let read = self.shared.engine.outbox().read(wanted.from, wanted.count, BATCH_BYTES);
         let mut reports = Vec::with_capacity(read.len());
         for (sequence, report) in read {
@@ -298,8 +301,10 @@ impl Connected<'_> {
         }
         self.event(BridgeEvent::Reports(reports));
         // An outbox without the wanted report would be asked for ever; the next change of the feed asks again.
-        self.outbox_empty_handed = self.session.reports_wanted().is_some_and(|next| next.from == wanted.from);
-        !self.outbox_empty_handed
+        if self.session.reports_wanted().is_some_and(|next| next.from == wanted.from) {
+            self.missing_report = Some(wanted.from);
+        }
+        true
     }
 
     fn has_room(&self) -> bool {

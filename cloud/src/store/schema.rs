@@ -20,7 +20,10 @@ pub struct Part {
 }
 
 /// All parts of this program, in the order they build on each other.
-pub const PARTS: &[Part] = &[Part { name: "core", migrations: &[include_str!("sql/0001_core.sql")] }];
+pub const PARTS: &[Part] = &[
+    Part { name: "core", migrations: &[include_str!("sql/0001_core.sql")] },
+    Part { name: "model", migrations: &[include_str!("sql/0001_model.sql")] },
+];
 
 /// Brings every part to this program's version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection, parts: &[Part]) -> Result<(), StoreError> {

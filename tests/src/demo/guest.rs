@@ -96,12 +96,7 @@ pub(super) async fn ready_for_encoding(site: &Site, grant: &Grant) -> Result<()>
 }
 
 /// Waits until the grant's access method satisfies `holds`.
-pub(super) async fn method(
-    site: &Site,
-    grant: &Grant,
-    what: &str,
-    holds: impl Fn(&Value) -> bool,
-) -> Result<Value> {
+pub(super) async fn method(site: &Site, grant: &Grant, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
     let body = json!({ "access_method_id": grant.access_method_id });
     let found = until(what, TRAVEL, async || match site.api.post("/access_methods/get", body.clone()).await {
         Ok(answer) if holds(&answer["access_method"]) => Ok(answer["access_method"].clone()),

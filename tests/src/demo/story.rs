@@ -51,7 +51,8 @@ pub async fn tell(summary: &mut Summary) -> Result<Site> {
     summary
         .step("The card written on site is known at the API", async {
             let method =
-                guest::method(&site, &known, "the local encode at the API", |method| method["is_issued"] == true).await?;
+                guest::method(&site, &known, "the local encode at the API", |method| method["is_issued"] == true)
+                    .await?;
             ensure!(guest::present(&site, &local_card, "Room 102").await?, "the card stopped opening");
             Ok(((), format!("issued_at {}", method["issued_at"].as_str().unwrap_or("?"))))
         })
@@ -156,13 +157,18 @@ async fn offline(summary: &mut Summary, site: &Site, directory: &Directory, know
     summary
         .step("Offline, the API refuses what a person would wait for", async {
             let refused = until("bridge_disconnected at the API", Duration::from_secs(90), async || {
-                let attempt = guest::encode(site, directory, known, "Front desk 1").await.map_err(|error| format!("{error:#}"))?;
+                let attempt = guest::encode(site, directory, known, "Front desk 1")
+                    .await
+                    .map_err(|error| format!("{error:#}"))?;
                 if attempt["error"]["type"] == "bridge_disconnected" { Ok(attempt) } else { Err(attempt.to_string()) }
             })
             .await?;
             let ready = site.bridge_command(&["status", "--json"]).await?;
             ensure!(ready.0 == 3, "`lockbridge status` should say degraded (3), not {}", ready.0);
-            Ok(((), format!("{}; the bridge says degraded, and works", refused["error"]["type"].as_str().unwrap_or("?"))))
+            Ok((
+                (),
+                format!("{}; the bridge says degraded, and works", refused["error"]["type"].as_str().unwrap_or("?")),
+            ))
         })
         .await?;
     summary
@@ -226,7 +232,11 @@ async fn drained(site: &Site, grants: &[Grant]) -> Result<((), String)> {
             pending += answer["access_method"]["pending_mutations"].as_array().map_or(0, Vec::len);
         }
         let status = site.status().await.map_err(|error| format!("{error:#}"))?;
-        if pending == 0 && status["engine"]["outbox"] == 0 { Ok(()) } else { Err(format!("{pending} pending; {status}")) }
+        if pending == 0 && status["engine"]["outbox"] == 0 {
+            Ok(())
+        } else {
+            Err(format!("{pending} pending; {status}"))
+        }
     })
     .await?;
     Ok(((), format!("{} grants", grants.len())))

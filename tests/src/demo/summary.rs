@@ -58,7 +58,12 @@ impl Summary {
         let mut lines = vec![String::new(), "Summary".to_owned()];
         for step in &self.steps {
             let held = if step.held { "held" } else { "FAILED" };
-            lines.push(format!("  {:<width$}  {held:<6}  {:>6.1} s  {}", step.name, step.seconds, first_line(&step.seen)));
+            lines.push(format!(
+                "  {:<width$}  {held:<6}  {:>6.1} s  {}",
+                step.name,
+                step.seconds,
+                first_line(&step.seen)
+            ));
         }
         let width = self.figures.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         lines.push(String::new());

@@ -127,7 +127,11 @@ impl ApiClient {
             .context("no answer within 30 s")
             .and_then(|sent| sent)
             .map_err(|source| ApiError::Transport { path: path.to_owned(), source })?;
-        if status.is_success() { Ok(body) } else { Err(ApiError::Status { method, path: path.to_owned(), status, body }) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(ApiError::Status { method, path: path.to_owned(), status, body })
+        }
     }
 
     async fn exchange(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
@@ -136,7 +140,8 @@ impl ApiClient {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let mut request = Request::builder().method(method).uri(path).header(HOST, format!("{}:{}", self.host, self.port));
+        let mut request =
+            Request::builder().method(method).uri(path).header(HOST, format!("{}:{}", self.host, self.port));
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
         }

@@ -45,11 +45,7 @@ pub struct SiteOptions {
 
 impl Default for SiteOptions {
     fn default() -> Self {
-        Self {
-            lock_system: String::new(),
-            simulator: Vec::new(),
-            policy: POLICY.to_owned(),
-        }
+        Self { lock_system: String::new(), simulator: Vec::new(), policy: POLICY.to_owned() }
     }
 }
 
@@ -333,8 +329,18 @@ async fn start_cloud(binaries: &Binaries, folder: &Path, link: &Link, api: &str)
     let data = text(&folder.join("cloud"))?;
     let public = format!("https://localhost:{}", link.address().port());
     let arguments = [
-        "serve", "--data", &data, "--hub-listen", "127.0.0.1:0", "--hub-name", "localhost", "--api-listen", api,
-        "--public-hub-url", &public, "--exit-with-stdin",
+        "serve",
+        "--data",
+        &data,
+        "--hub-listen",
+        "127.0.0.1:0",
+        "--hub-name",
+        "localhost",
+        "--api-listen",
+        api,
+        "--public-hub-url",
+        &public,
+        "--exit-with-stdin",
     ];
     let mut cloud = Process::start("the cloud", &binaries.cloud, &arguments, &folder.join("cloud.log"))?;
     let ready = cloud.ready().await?;

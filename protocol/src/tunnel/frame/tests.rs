@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::tunnel::{Delivery, DeliveryBatch, Draining, HubHeartbeat, NumberedReport, Refuse, ReportBatch};
+use crate::proto::tunnel::{
+    Delivery, DeliveryBatch, Draining, HubHeartbeat, LockSystemDescription, NumberedReport, Refuse, ReportBatch,
+};
 
 /// A signed value whose encoding has exactly this many bytes (of the sizes used here).
 fn signed_of(size: usize) -> Signed {
@@ -96,9 +98,9 @@ fn what_is_wrong_with_hello_is_named() {
     assert_eq!(named(Hello { boot_nonce: vec![0; 17], ..hello() }), "boot_nonce");
     assert_eq!(named(Hello { version_minimum: 2, ..hello() }), "version_minimum");
     assert_eq!(named(Hello { reports_first_kept: 6, reports_last: 4, ..hello() }), "reports_first_kept");
-    let crowded = Hello { lock_systems: vec![Default::default(); LOCK_SYSTEMS + 1], ..hello() };
+    let crowded = Hello { lock_systems: vec![LockSystemDescription::default(); LOCK_SYSTEMS + 1], ..hello() };
     assert!(matches!(encode(&hello_frame(crowded)), Err(FrameError::TooMany { .. })));
-    let full = Hello { lock_systems: vec![Default::default(); LOCK_SYSTEMS], ..hello() };
+    let full = Hello { lock_systems: vec![LockSystemDescription::default(); LOCK_SYSTEMS], ..hello() };
     assert!(encode(&hello_frame(full)).is_ok());
 }
 

@@ -138,8 +138,10 @@ impl World {
         match pair.hub.wanted() {
             Wanted::Nothing => {}
             Wanted::Resend { from, through } => {
-                let offered: Vec<_> =
-                    (from..=through).take(3).map(|at| delivery(at, self.hub.numbered[at as usize - 1])).collect();
+                let offered: Vec<_> = (from..=through)
+                    .take(3)
+                    .map(|at| delivery(at, self.hub.numbered[usize::try_from(at).unwrap() - 1]))
+                    .collect();
                 pair.deliver(offered).unwrap();
             }
             Wanted::New { from, mut room } => {
