@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::AdmissionSettings;
-pub use ingest::{Ingest, Unmodelled};
+pub use ingest::Ingest;
 
 use crate::authority::Authority;
 use crate::enroll::Enroller;

@@ -140,6 +140,7 @@ impl Folding<'_> {
                     state: CommandState::Rejected as u32,
                     report_sequence: received.report_sequence,
                     error_code: received.rejection_code.clone(),
+                    ..Tombstone::default()
                 },
                 received.expires_at_ms,
             );
@@ -321,6 +322,7 @@ impl Folding<'_> {
             state,
             report_sequence: report,
             error_code: record.last_error.clone(),
+            ..Tombstone::default()
         };
         self.bury(id, &stone, record.expires_at_ms)
     }
