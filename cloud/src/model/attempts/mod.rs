@@ -11,7 +11,7 @@ use rusqlite::Row;
 use serde_json::{Value, json};
 
 pub(crate) use act::{Device, assign_card, encode, scan, scan_to_assign, unlock};
-pub(crate) use settle::{abandon, deny, doubt, fail, succeed};
+pub(crate) use settle::{abandon, doubt, fail, succeed};
 pub use settle::sweep;
 
 use super::{ModelError, Scope, Work, commands, scope, sql};
