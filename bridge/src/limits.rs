@@ -8,6 +8,20 @@ pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 pub const JOURNAL_SAFETY_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Appends waiting for the writer thread; beyond it, appending waits.
 pub const JOURNAL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Most that one journal commit writes: a batch beyond it is worth a second flush rather than a longer first one.
+pub const JOURNAL_COMMIT_BYTES: usize = 1024 * 1024;
+/// Journal segments prepared ahead besides the safety reserve.
+pub const JOURNAL_SEGMENTS_AHEAD: usize = 1;
+/// Retired journal segments kept to be used again; more are removed.
+pub const JOURNAL_SEGMENTS_POOLED: usize = 4;
+/// Checkpoints kept; the older one serves when the newer turns out damaged (rule F7).
+pub const CHECKPOINTS_KEPT: usize = 2;
+/// Journaled bytes that make a checkpoint due.
+pub const CHECKPOINT_INTERVAL_BYTES: u64 = 8 * 1024 * 1024;
+/// Old values kept for a checkpoint while it is being made; beyond it, it is given up and tried again later.
+pub const CHECKPOINT_SIDE_BYTES: usize = 8 * 1024 * 1024;
+/// Cache of the working set.
+pub const WORKING_SET_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// Reports (outcomes, inventory, events) kept for the cloud (rule D2).
 pub const OUTBOX_REPORTS: u64 = 20_000;
 /// Batches of door events kept for the cloud; beyond it the oldest go and a gap is recorded (rules D2, D5).
@@ -30,6 +44,24 @@ pub const RETRY_BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_sec
 pub const DOUBT_ALERT: Duration = Duration::from_secs(15 * 60);
 /// Doubt older than this is abandoned when a compensation exists (rule B10).
 pub const DOUBT_ABANDON: Duration = Duration::from_secs(24 * 3600);
+/// Background work that waited this long goes before grants (rule C5).
+pub const BACKGROUND_AGE: Duration = Duration::from_secs(600);
+/// First question to the lock system after a doubt; later ones double up to [`DOUBT_QUESTION_MAXIMUM`].
+pub const DOUBT_QUESTION: Duration = Duration::from_secs(5);
+/// Longest pause between questions about a doubt.
+pub const DOUBT_QUESTION_MAXIMUM: Duration = Duration::from_secs(300);
+/// Commands past the bound that are still taken: what was on the way when the credit ended.
+pub const INBOX_SLACK: u64 = 1_000;
+/// One complete inventory scan.
+pub const INVENTORY_SCAN: Duration = Duration::from_secs(600);
+/// Objects of one lock system that are mirrored; a server that tells more is not believed.
+pub const INVENTORY_ITEMS: usize = 200_000;
+/// Entries after which the head of the journal's chain is reported (rule J2).
+pub const CHECKPOINT_ENTRIES: u64 = 256;
+/// Time after which it is reported if anything changed (rule J2).
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Grace past a call's own deadline before the engine stops waiting for an adapter.
+pub const CALL_GRACE: Duration = Duration::from_secs(5);
 /// A lane that lacks a sequence this long is reported (rule C3).
 pub const LANE_GAP_ALERT: Duration = Duration::from_secs(60);
 /// Shortest memory of an ended command (rule C2).

@@ -10,6 +10,8 @@ pub const COMMAND_BYTES: usize = 64 * 1024;
 pub const REPORT_BYTES: usize = 64 * 1024;
 /// Commands or reports in one batch frame; the byte bound is usually met first.
 pub const BATCH_ITEMS: usize = 256;
+/// Size a batch frame is filled up to, so that a safety command never waits behind more than this (rule G9).
+pub const BATCH_BYTES: usize = 64 * 1024;
 /// HTTP head of the websocket upgrade.
 pub const HANDSHAKE_HEAD_BYTES: usize = 8 * 1024;
 /// Enrollment and renewal bodies.

@@ -1,1 +1,7 @@
-//! placeholder
+//! Simulators of lock systems, the harness that starts the real binaries, and what the demo, torture and bench binaries share.
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod demo;
+pub mod harness;
+pub mod simulator;

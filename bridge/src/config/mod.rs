@@ -7,12 +7,14 @@
 mod findings;
 mod load;
 mod salto_space;
+mod secret;
 mod section;
 mod types;
 mod validate;
 
 pub use findings::{Effective, Problem};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Loaded, load};
+pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,
     LockSystemKind, LogFormat, ProxyConfig, RightsMode, SaltoSpaceConfig, SecretSource, ShipTransport, TlsTrust,

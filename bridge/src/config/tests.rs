@@ -165,7 +165,8 @@ fn the_packaged_file_holds_and_documents_every_key() {
     let keys = common.split_whitespace().map(str::to_owned);
     let vendor = super::salto_space::KEYS.split(", ").chain(super::validate::COMMON_KEYS.split(", "));
     let spelled_alike = ["password_credential", "key_credential"];
-    for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str())) {
+    for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str()))
+    {
         let documented = text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
         assert!(documented, "{key} is not in packaging/config/bridge.toml");
     }

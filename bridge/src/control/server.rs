@@ -83,9 +83,11 @@ async fn connection(mut stream: UnixStream, engine: &EngineHandle, observer: &Ob
     let read = tokio::time::timeout(READ, reader.read_line(&mut line)).await;
     let answer = match (read, line.ends_with('\n')) {
         (Ok(Ok(_)), true) => match serde_json::from_str(&line) {
-            Ok(request) => tokio::time::timeout(WORK, answer(request, who, engine, observer))
-                .await
-                .unwrap_or_else(|_| Answer::refused("timeout", "The daemon took too long; look at `lockbridge status`.")),
+            Ok(request) => {
+                tokio::time::timeout(WORK, answer(request, who, engine, observer)).await.unwrap_or_else(|_| {
+                    Answer::refused("timeout", "The daemon took too long; look at `lockbridge status`.")
+                })
+            }
             Err(error) => Answer::refused("invalid_request", format!("The request cannot be read: {error}.")),
         },
         _ => Answer::refused("invalid_request", "One request line of at most 64 KiB is expected within 2 s."),
@@ -114,9 +116,7 @@ async fn answer(request: Request, who: String, engine: &EngineHandle, observer: 
             let asked = engine.ask(|done| EngineRequest::EncodeLocally { request, who, done }).await;
             asked.and_then(|ended| ended).map(|report| done(&EncodeAnswer::of(&report)))
         }
-        Request::Brake { on } => {
-            engine.ask(|done| EngineRequest::Brake { on, who, done }).await.map(|()| done(&on))
-        }
+        Request::Brake { on } => engine.ask(|done| EngineRequest::Brake { on, who, done }).await.map(|()| done(&on)),
         Request::ReloadPolicy => {
             engine.ask(EngineRequest::ReloadPolicy).await.and_then(|reloaded| reloaded).map(|()| done(&true))
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::{Delivery, KeyOperation, Report, Witness};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -84,7 +84,7 @@ pub struct LaneGapNotice {
 }
 
 /// One command in the queue, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandSummary {
     /// Text form of the id.
     pub command_id: String,
@@ -111,7 +111,7 @@ pub struct CommandSummary {
 }
 
 /// One doubt, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoubtSummary {
     /// The command.
     pub command: CommandSummary,
@@ -126,7 +126,7 @@ pub struct DoubtSummary {
 }
 
 /// A person's answer to a doubt (rule B7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubtVerdict {
     /// The card came out written.
@@ -138,7 +138,7 @@ pub enum DoubtVerdict {
 }
 
 /// Encode a known grant's card on site.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EncodeLocally {
     /// Which grant; it must have reached the lock server.
     pub grant_id: String,
@@ -198,6 +198,13 @@ pub enum EngineRequest {
         lock_system: String,
         /// What.
         intake: Intake,
+    },
+    /// An inventory scan gave up; what it saw so far stands, and nothing is taken for gone.
+    ScanFailed {
+        /// Which.
+        lock_system: String,
+        /// Why.
+        error: OperationError,
     },
     /// Result of a probe; the engine stops starting effects at an unreachable system.
     Probed {

@@ -1,11 +1,37 @@
 //! The engine: one task that owns the state and decides; effects run beside it and report back.
 //!
 //! Every change goes the same way: decide -> append to the journal -> fold into the state -> wait until durable -> act
-//! (acknowledge, start an effect, report). Never: decides vendor semantics, talks to the network, acts before durability.
+//! (acknowledge, start an effect, report). The next decision never waits for the disk: acts queue up by journal
+//! sequence, so one flush carries many commands.
+//!
+//! Owns lanes, encoder leases, deadlines, retries, doubts and the tasks that watch the lock systems. Promises: nothing is
+//! acknowledged and no effect begins before its entry is durable; one command at a time in a lane, in the order of its
+//! lane; one job at a time on an encoder. Never: decides vendor semantics, talks to the network, acts before durability.
 
+mod begin;
+mod deliver;
+mod doubt;
+mod effect;
+mod engine;
+mod finish;
 mod handle;
+mod intake;
+mod judge;
+mod local;
+mod log;
+mod parts;
+mod queue;
+mod session;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod watch;
+mod work;
 
+pub use engine::{EngineError, Identity, State};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,
     LaneGapNotice, OutboxReader, Resume, TunnelFeed,
 };
+pub use log::{Log, Room};
+pub use parts::{EngineParts, build};

@@ -91,14 +91,15 @@ impl Exposition {
 mod tests {
     use super::*;
     use crate::dispatch::EngineStatus;
-    use crate::health::snapshot::{BridgeStatus, LinkStatus, LockSystemStatus, State};
+    use crate::health::snapshot::{BridgeStatus, LockSystemStatus, State};
+    use crate::tunnel::TunnelStatus;
 
     #[test]
     fn every_family_has_help_type_and_escaped_labels() {
         let snapshot = Snapshot {
             state: State::Ready,
             bridge: BridgeStatus { version: "1.2.3", started_ms: 5_000, ..BridgeStatus::default() },
-            cloud: LinkStatus { connected: true, ..LinkStatus::default() },
+            cloud: TunnelStatus { connected: true, ..TunnelStatus::default() },
             lock_systems: vec![LockSystemStatus { name: "a\"b".into(), kind: "salto_space", reachable: false }],
             engine: Some(EngineStatus { queued: 7, ..EngineStatus::default() }),
             reasons: vec![],

@@ -9,6 +9,4 @@ pub mod server;
 mod snapshot;
 
 pub use registry::{Health, Reason, ReasonCode, Scope};
-pub use snapshot::{
-    BridgeStatus, LinkStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, State,
-};
+pub use snapshot::{BridgeStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, State};

@@ -7,29 +7,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Health, ReasonCode, Scope};
-use crate::clock::Clock;
 use crate::dispatch::{EngineHandle, EngineRequest, EngineStatus};
 use crate::system::Description;
+use crate::tunnel::TunnelStatus;
 
 /// Longest wait for the engine's figures; beyond it the snapshot says that the engine is silent.
 const ENGINE_ANSWER: Duration = Duration::from_secs(1);
-
-/// The link to the cloud, as the tunnel tells it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct LinkStatus {
-    /// A session is open and welcomed.
-    pub connected: bool,
-    /// Since when it is as it is, ms since the epoch.
-    pub since_ms: i64,
-    /// The hub's address.
-    pub hub: String,
-    /// Epoch of the session, or of the last one.
-    pub epoch: u64,
-    /// Why the last try or session ended; empty when none did.
-    pub last_error: String,
-    /// When the next try begins, ms since the epoch; 0 while connected or trying.
-    pub next_attempt_ms: i64,
-}
 
 /// What this bridge is, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -92,7 +75,7 @@ pub struct Snapshot {
     /// Who.
     pub bridge: BridgeStatus,
     /// The cloud link.
-    pub cloud: LinkStatus,
+    pub cloud: TunnelStatus,
     /// The lock systems.
     pub lock_systems: Vec<LockSystemStatus>,
     /// The engine's figures; `None` when it did not answer in time.
@@ -109,10 +92,9 @@ pub struct Observer {
 
 #[derive(Debug)]
 struct Parts {
-    clock: Arc<dyn Clock>,
     health: Health,
     engine: EngineHandle,
-    link: watch::Receiver<LinkStatus>,
+    link: watch::Receiver<TunnelStatus>,
     bridge: BridgeStatus,
     systems: Vec<Description>,
 }
@@ -120,14 +102,13 @@ struct Parts {
 impl Observer {
     /// Joins what a snapshot is made of.
     pub fn new(
-        clock: Arc<dyn Clock>,
         health: Health,
         engine: EngineHandle,
-        link: watch::Receiver<LinkStatus>,
+        link: watch::Receiver<TunnelStatus>,
         bridge: BridgeStatus,
         systems: Vec<Description>,
     ) -> Self {
-        Self { parts: Arc::new(Parts { clock, health, engine, link, bridge, systems }) }
+        Self { parts: Arc::new(Parts { health, engine, link, bridge, systems }) }
     }
 
     /// Asks every room that has something to say; bounded in time.
@@ -159,11 +140,6 @@ impl Observer {
     pub async fn engine_answers(&self) -> bool {
         let status = self.parts.engine.ask(EngineRequest::Status);
         matches!(tokio::time::timeout(ENGINE_ANSWER, status).await, Ok(Ok(_)))
-    }
-
-    /// Milliseconds since the epoch, by the same clock as the reasons.
-    pub fn now_ms(&self) -> i64 {
-        self.parts.clock.wall_ms()
     }
 
     fn reachable(&self, system: &str) -> bool {

@@ -38,7 +38,7 @@ pub enum EffectClass {
 }
 
 /// A stretch of time, `ends_at_ms` `None` when open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     /// Milliseconds since the epoch, UTC.
     pub starts_at_ms: i64,

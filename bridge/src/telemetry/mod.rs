@@ -16,10 +16,9 @@ pub fn install(format: LogFormat, level: tracing::Level) {
         LogFormat::Text => {
             registry().with(level).with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour())).try_init()
         }
-        LogFormat::Json => registry()
-            .with(level)
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
-            .try_init(),
+        LogFormat::Json => {
+            registry().with(level).with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        }
     };
 }
 

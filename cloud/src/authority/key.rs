@@ -37,15 +37,13 @@ pub struct Authority {
 impl Authority {
     /// Takes the key from the data directory, making it first if there is none.
     pub fn open(directory: &DataDirectory) -> Result<Self, KeyError> {
-        let seed = match directory.read_secret(FILE)? {
-            Some(bytes) => Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeyError::Damaged)?),
-            None => {
-                let mut seed = Zeroizing::new([0; 32]);
-                SystemRandom::new().fill(seed.as_mut_slice()).map_err(|_| KeyError::Random)?;
-                directory.write(FILE, seed.as_slice(), false)?;
-                seed
-            }
-        };
+        let mut seed = Zeroizing::new([0; 32]);
+        if let Some(bytes) = directory.read_secret(FILE)? {
+            *seed = bytes.as_slice().try_into().map_err(|_| KeyError::Damaged)?;
+        } else {
+            SystemRandom::new().fill(seed.as_mut_slice()).map_err(|_| KeyError::Random)?;
+            directory.write(FILE, seed.as_slice(), false)?;
+        }
         Ok(Self::new(SigningKey::from_bytes(&seed)))
     }
 

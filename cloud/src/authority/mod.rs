@@ -8,6 +8,7 @@ mod key;
 mod lane;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::limits;

@@ -4,10 +4,10 @@ use lockbridge_protocol::proto::tunnel::{HealthReport, LockSystemDescription};
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{StoreError, counter};
+use super::StoreError;
 
 /// One bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bridge {
     /// UUID, the subject of its certificate.
     pub bridge_id: String,
@@ -37,8 +37,6 @@ pub struct Bridge {
     pub last_seen_at_ms: Option<i64>,
     /// The journal it lives on; set by its first session.
     pub store_id: Option<Vec<u8>>,
-    /// Highest sequence it ever told for that journal (rule F9).
-    pub journal_sequence: u64,
     /// Highest delivery sequence given out.
     pub delivered_last: u64,
     /// Deliveries with a durable decision at the bridge.
@@ -48,7 +46,7 @@ pub struct Bridge {
 }
 
 const COLUMNS: &str = "bridge_id, workspace_id, site_id, display_name, software_version, audit_key, generation, \
-     created_at_ms, revoked_at_ms, epoch, link_up, link_changed_at_ms, last_seen_at_ms, store_id, journal_sequence, \
+     created_at_ms, revoked_at_ms, epoch, link_up, link_changed_at_ms, last_seen_at_ms, store_id, \
      delivered_last, commands_durable_through, reports_durable_through";
 
 fn bridge(row: &Row<'_>) -> rusqlite::Result<Bridge> {
@@ -68,10 +66,9 @@ fn bridge(row: &Row<'_>) -> rusqlite::Result<Bridge> {
         link_changed_at_ms: row.get(11)?,
         last_seen_at_ms: row.get(12)?,
         store_id: row.get(13)?,
-        journal_sequence: unsigned(14)?,
-        delivered_last: unsigned(15)?,
-        commands_durable_through: unsigned(16)?,
-        reports_durable_through: unsigned(17)?,
+        delivered_last: unsigned(14)?,
+        commands_durable_through: unsigned(15)?,
+        reports_durable_through: unsigned(16)?,
     })
 }
 
@@ -117,7 +114,7 @@ pub fn revoke(connection: &Connection, now_ms: i64, bridge_id: &str) -> Result<b
     Ok(connection.execute(sql, (bridge_id, now_ms))? == 1)
 }
 
-/// Of `bridge_ids`, those that are revoked.
+/// The revoked bridges.
 pub fn revoked(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare("SELECT bridge_id FROM bridges WHERE revoked_at_ms IS NOT NULL")?;
     let rows = statement.query_map([], |row| row.get(0))?;
@@ -135,12 +132,10 @@ pub fn set_link(connection: &Connection, now_ms: i64, bridge_id: &str, up: bool)
     Ok(())
 }
 
-/// A sign of life, with the highest durable sequence of its journal.
-pub fn seen(connection: &Connection, now_ms: i64, bridge_id: &str, journal_sequence: u64) -> Result<(), StoreError> {
-    connection.execute(
-        "UPDATE bridges SET last_seen_at_ms = ?2, journal_sequence = max(journal_sequence, ?3) WHERE bridge_id = ?1",
-        (bridge_id, now_ms, counter(journal_sequence)),
-    )?;
+/// A sign of life.
+pub fn seen(connection: &Connection, now_ms: i64, bridge_id: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE bridges SET last_seen_at_ms = ?2 WHERE bridge_id = ?1";
+    connection.execute(sql, (bridge_id, now_ms))?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::{CommandState, Delivery, Mode, Priority, Signed};
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{StoreError, counter};
 
@@ -174,49 +174,37 @@ pub fn number(connection: &Connection, bridge_id: &str, row: i64) -> Result<u64,
     Ok(sequence.unsigned_abs())
 }
 
-/// Numbered deliveries after `after`, in order, with the priority whose credit each needs.
-pub fn numbered(
-    connection: &Connection,
-    bridge_id: &str,
-    after: u64,
-    limit: u64,
-) -> Result<Vec<(Priority, Delivery)>, StoreError> {
-    let sql = "SELECT priority, delivery_sequence, signed FROM commands
+/// Numbered deliveries after `after`, in order.
+pub fn numbered(connection: &Connection, bridge_id: &str, after: u64, limit: u64) -> Result<Vec<Delivery>, StoreError> {
+    let sql = "SELECT delivery_sequence, signed FROM commands
                WHERE bridge_id = ?1 AND delivery_sequence > ?2 ORDER BY delivery_sequence LIMIT ?3";
     let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map((bridge_id, counter(after), counter(limit)), delivery)?;
-    rows.map(|row| finish(row?)).collect()
+    let rows = statement.query_map((bridge_id, counter(after), counter(limit)), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    rows.map(|row| {
+        let (sequence, signed) = row?;
+        Ok(Delivery { delivery_sequence: sequence.unsigned_abs(), command: Some(decode(&signed)?) })
+    })
+    .collect()
 }
 
-/// Numbered deliveries of one lane with lane sequences in `from..below`.
-pub fn lane(
+/// Makes commands of one lane with lane sequences in `from..below` the next to be sent, as new deliveries where the bridge
+/// has already decided the old ones (and yet misses them). Those on their way keep their number. How many there are.
+pub fn send_again(
     connection: &Connection,
     bridge_id: &str,
     lock_system: &str,
     lane: &str,
     from: u64,
     below: u64,
-    limit: u64,
-) -> Result<Vec<(Priority, Delivery)>, StoreError> {
-    let sql = "SELECT priority, delivery_sequence, signed FROM commands
+) -> Result<usize, StoreError> {
+    let sql = "UPDATE commands SET delivery_sequence = NULL, urgency = min(urgency, ?6)
                WHERE bridge_id = ?1 AND lock_system = ?2 AND lane = ?3 AND lane_sequence >= ?4 AND lane_sequence < ?5
-                 AND delivery_sequence IS NOT NULL
-               ORDER BY lane_sequence LIMIT ?6";
-    let mut statement = connection.prepare(sql)?;
-    let parameters = (bridge_id, lock_system, lane, counter(from), counter(below), counter(limit));
-    let rows = statement.query_map(parameters, delivery)?;
-    rows.map(|row| finish(row?)).collect()
-}
-
-type DeliveryRow = (i32, i64, Vec<u8>);
-
-fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-fn finish((priority, sequence, signed): DeliveryRow) -> Result<(Priority, Delivery), StoreError> {
-    let delivery = Delivery { delivery_sequence: sequence.unsigned_abs(), command: Some(decode(&signed)?) };
-    Ok((Priority::try_from(priority).unwrap_or_default(), delivery))
+                 AND (delivery_sequence IS NULL
+                      OR delivery_sequence <= (SELECT commands_durable_through FROM bridges WHERE bridge_id = ?1))";
+    let urgency = i32::from(Priority::Interactive);
+    Ok(connection.execute(sql, (bridge_id, lock_system, lane, counter(from), counter(below), urgency))?)
 }
 
 fn decode(bytes: &[u8]) -> Result<Signed, StoreError> {

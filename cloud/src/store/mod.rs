@@ -8,9 +8,12 @@
 //! The resource model brings its own tables: see [`schema::PARTS`].
 
 pub mod bridges;
+pub mod certificates;
 pub mod commands;
 pub mod directory;
+pub mod journals;
 mod readers;
+pub mod retention;
 pub mod schema;
 #[cfg(test)]
 mod tests;

@@ -40,11 +40,11 @@ async fn a_failed_write_leaves_nothing_and_its_neighbours_alone() {
     let holder = tokio::spawn({
         let store = store.clone();
         async move {
-            let hold = move |_: &Transaction<'_>| {
+            let stall = move |_: &Transaction<'_>| {
                 held.recv_timeout(Duration::from_secs(10)).expect("released");
                 Ok::<_, StoreError>(())
             };
-            store.write(hold).await
+            store.write(stall).await
         }
     });
     let writes = [write("first", false), write("second", true), write("third", false)];
@@ -69,9 +69,10 @@ async fn what_write_returned_survives_reopening_and_readers_cannot_write() {
 
 #[test]
 fn migrations_run_once_in_order_and_a_newer_file_is_refused_by_name() {
+    const SCRIPTS: &[&str] = &["CREATE TABLE rooms (name TEXT)", "ALTER TABLE rooms ADD COLUMN floor INTEGER"];
     let mut connection = Connection::open_in_memory().expect("opens");
-    let one = Part { name: "rooms", migrations: &["CREATE TABLE rooms (name TEXT)"] };
-    let two = Part { name: "rooms", migrations: &[one.migrations[0], "ALTER TABLE rooms ADD COLUMN floor INTEGER"] };
+    let one = Part { name: "rooms", migrations: &SCRIPTS[..1] };
+    let two = Part { name: "rooms", migrations: SCRIPTS };
     migrate(&mut connection, &[one]).expect("makes version 1");
     migrate(&mut connection, &[two]).expect("brings it to version 2");
     migrate(&mut connection, &[two]).expect("has nothing to do");

@@ -38,13 +38,21 @@ CREATE TABLE bridges (
     link_changed_at_ms INTEGER,
     last_seen_at_ms INTEGER,
     store_id BLOB,                     -- the journal this bridge lives on; the first Hello sets it
-    journal_sequence INTEGER NOT NULL DEFAULT 0,  -- highest the bridge ever told for that journal
     delivered_last INTEGER NOT NULL DEFAULT 0,    -- highest delivery sequence given out
     commands_durable_through INTEGER NOT NULL DEFAULT 0,
     reports_durable_through INTEGER NOT NULL DEFAULT 0,
     health BLOB                        -- last HealthReport as it came
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bridges_by_workspace ON bridges (workspace_id);
+CREATE INDEX bridges_revoked ON bridges (bridge_id) WHERE revoked_at_ms IS NOT NULL;
+
+-- Every journal a bridge ever showed, and how far it was: one that is shorter now was put back (rule F9).
+CREATE TABLE journals (
+    bridge_id TEXT NOT NULL REFERENCES bridges,
+    store_id BLOB NOT NULL,
+    highest_sequence INTEGER NOT NULL,
+    PRIMARY KEY (bridge_id, store_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE enrollment_tokens (
     public_key BLOB PRIMARY KEY,       -- Ed25519; the secret half exists only in the token the admin carries
@@ -126,15 +134,17 @@ CREATE TABLE commands (
 ) STRICT;
 CREATE UNIQUE INDEX commands_delivered ON commands (bridge_id, delivery_sequence) WHERE delivery_sequence IS NOT NULL;
 CREATE INDEX commands_waiting ON commands (bridge_id, priority, urgency, command_row) WHERE delivery_sequence IS NULL;
+CREATE INDEX commands_by_age ON commands (created_at_ms);
 
 -- Reports as they were signed: the evidence behind everything the resource model says about a site.
 CREATE TABLE reports (
     bridge_id TEXT NOT NULL REFERENCES bridges,
     sequence INTEGER NOT NULL,
     received_at_ms INTEGER NOT NULL,
-    signed BLOB NOT NULL,
+    signed BLOB NOT NULL,              -- lockbridge.tunnel.v1.Signed
     PRIMARY KEY (bridge_id, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX reports_by_age ON reports (received_at_ms);
 
 -- Last audit checkpoint countersigned for a journal: what a shorter or different chain is compared with.
 CREATE TABLE witnessed_checkpoints (

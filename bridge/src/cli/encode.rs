@@ -1,0 +1,42 @@
+//! `lockbridge encode`: write the card of a known grant on site.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, Output, ask, exit};
+use crate::control::{EncodeAnswer, Request};
+use crate::dispatch::EncodeLocally;
+
+/// Which grant, and where.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Id of the access grant, as the cloud shows it.
+    grant_id: String,
+    /// Encoder, spelled as in the lock system; may be left out when there is one.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    encoder: String,
+    /// Lock system, by its name in the configuration; may be left out when there is one.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    lock_system: String,
+}
+
+pub(super) async fn run(arguments: &Arguments, socket: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
+    let request = Request::Encode(EncodeLocally {
+        grant_id: arguments.grant_id.clone(),
+        lock_system: arguments.lock_system.clone(),
+        encoder: arguments.encoder.clone(),
+        operation: None,
+    });
+    let answer: EncodeAnswer = ask(socket, &request).await?;
+    output.show(&answer, |answer| match answer.state.as_str() {
+        "succeeded" => format!("The card {} is written.", answer.card_number),
+        "in_doubt" => format!(
+            "It is NOT KNOWN whether the card was written: {}\n  -> Look at the card, then run `lockbridge doubt`.",
+            answer.message
+        ),
+        state => format!("No card was written ({state}, {}): {}", answer.code, answer.message),
+    });
+    Ok(if answer.state == "succeeded" { ExitCode::SUCCESS } else { ExitCode::from(exit::ERROR) })
+}

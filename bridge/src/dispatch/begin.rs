@@ -1,0 +1,388 @@
+//! Beginning: the last checks, the intent, and the effect once the intent is durable (rules B2, C6, I8).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use lockbridge_protocol::ids::CommandId;
+use lockbridge_protocol::proto::journal::{Intent, entry};
+use lockbridge_protocol::proto::tunnel::{Command, CommandState, Mode, Priority, Signed, command::Body};
+use lockbridge_protocol::signed::command::{kind_of, mode_of, priority_of};
+use prost::Message;
+use tokio::sync::oneshot;
+
+use super::effect::{self, Ended};
+use super::engine::{Act, Engine, EngineError, Running};
+use super::finish::Detail;
+use super::work::{Context, Prepared, Steps, Work, encoder_of, error, prepare, user_of};
+use crate::command::admit::may_run_without_time;
+use crate::command::machine::{AttemptEnd, Event, step};
+use crate::command::policy::{self, Moment, Ruling};
+use crate::grant::Holder;
+use crate::health::{ReasonCode, Scope};
+use crate::journal::Reserve;
+use crate::limits::EXECUTING_PER_SYSTEM;
+use crate::state::fold::{CommandRecord, SEALED_BEFORE, SEALED_COMMAND, SEALED_FACT, bucket_of, is_superseded};
+use crate::system::{EffectClass, UserObservation};
+
+/// Pause before the policy is asked again for something that may pass later.
+const POLICY_PAUSE: Duration = Duration::from_secs(5);
+/// The same for a rate, which only falls when a bucket of ten minutes ends.
+const RATE_PAUSE: Duration = Duration::from_secs(60);
+/// A clock before this has not been set since power-on (rule N2). 2026-01-01.
+const CLOCK_FLOOR_MS: i64 = 1_767_225_600_000;
+
+/// A live command with its content.
+pub(super) struct Loaded {
+    pub(super) record: CommandRecord,
+    pub(super) command: Command,
+    pub(super) body: Body,
+}
+
+impl Engine {
+    /// Begins whatever may begin now.
+    pub(super) async fn begin_ready(&mut self) -> Result<(), EngineError> {
+        if self.draining {
+            return Ok(());
+        }
+        let names: Vec<String> = self.systems.keys().cloned().collect();
+        for name in names {
+            // Each round may free lanes (a command that was refused or superseded); stop when nothing changes any more.
+            loop {
+                let mut progressed = false;
+                for id in self.queue.ready(&name, self.clock.since_boot()) {
+                    let Some(system) = self.systems.get(&name) else { break };
+                    if system.running >= EXECUTING_PER_SYSTEM {
+                        break;
+                    }
+                    let interactive = self.queue.get(&id).is_some_and(|slot| slot.interactive);
+                    match system.reachable {
+                        None => break,
+                        Some(false) if !interactive => continue,
+                        _ => progressed |= self.begin(id, None).await?,
+                    }
+                }
+                if !progressed {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to begin one command; true when it is no longer waiting where it was.
+    pub(super) async fn begin(&mut self, id: CommandId, seen: Option<UserObservation>) -> Result<bool, EngineError> {
+        if self.running.contains_key(&id) {
+            return Ok(false);
+        }
+        let Some(loaded) = self.load(&id)? else { return Ok(false) };
+        let Loaded { record, body, .. } = &loaded;
+        if let Some(detail) = self.too_late(&id, record) {
+            self.transition(id, Event::DeadlinePassed, detail).await?;
+            return Ok(true);
+        }
+        let lane = self.view().lane(&record.lock_system, &record.lane)?;
+        if is_superseded(&lane, record.lane_sequence, &record.object) && record.priority != Priority::Safety as u32 {
+            self.transition(id, Event::Superseded, Detail::default()).await?;
+            return Ok(true);
+        }
+        if let Body::CancelCommand(cancel) = body {
+            self.cancel(id, &cancel.command_id).await?;
+            return Ok(true);
+        }
+        let interactive = mode_of(body) == Mode::Interactive;
+        let system = self.systems.get(&record.lock_system);
+        if interactive && system.is_none_or(|system| system.reachable == Some(false)) {
+            let why = system.map_or("the lock system is not configured", |system| system.unreachable.as_str());
+            let detail = Detail { error: Some(error("bridge_disconnected", why)), ..Detail::default() };
+            self.transition(id, Event::Settled(false), detail).await?;
+            return Ok(true);
+        }
+        if let Some(encoder) = encoder_of(body)
+            && system.is_some_and(|system| system.leases.contains(encoder))
+        {
+            return Ok(false);
+        }
+        if !self.time_is_trusted() && !may_run_without_time(priority_of(body), body) {
+            return self.hold_or_refuse(id, interactive, "clock", "the clock of the bridge cannot be trusted").await;
+        }
+        let prepared = self.prepare(&loaded, seen.as_ref(), &lane.revoked)?;
+        match prepared {
+            Prepared::Begin(work) => {
+                let rooms = work.rooms.clone();
+                let ruling = if is_own(record) {
+                    self.ask_brake(body)
+                } else {
+                    self.ask_policy(Moment::Begin, &loaded.command, body, kind_of(body), priority_of(body), &rooms)
+                };
+                match ruling {
+                    Ruling::Allowed => self.write_intent(id, loaded, *work, seen).await?,
+                    Ruling::Wait(why) => return self.hold_or_refuse(id, interactive, why, why).await,
+                    Ruling::Breach { rule, message } => {
+                        let detail = Detail { error: Some(error(rule, message)), ..Detail::default() };
+                        self.transition(id, Event::PolicyBreach, detail).await?;
+                    }
+                }
+            }
+            Prepared::Observe => self.observe_first(id, &loaded),
+            Prepared::Nothing(evidence, change) => {
+                let detail = Detail { evidence, change, ..Detail::default() };
+                self.transition(id, Event::Settled(true), detail).await?;
+            }
+            Prepared::Refused(refusal) => {
+                let detail = Detail { error: Some(refusal), ..Detail::default() };
+                self.transition(id, Event::Settled(false), detail).await?;
+            }
+            Prepared::Superseded => self.transition(id, Event::Superseded, Detail::default()).await?,
+        }
+        Ok(true)
+    }
+
+    async fn hold_or_refuse(
+        &mut self,
+        id: CommandId,
+        interactive: bool,
+        why: &'static str,
+        message: &str,
+    ) -> Result<bool, EngineError> {
+        if interactive {
+            let detail = Detail { error: Some(error(why, message)), ..Detail::default() };
+            self.transition(id, Event::Settled(false), detail).await?;
+        } else {
+            let pause = if why == "policy:grants_per_hour" { RATE_PAUSE } else { POLICY_PAUSE };
+            self.queue.delay(&id, self.clock.since_boot() + pause, why);
+            self.sync(&id)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether it may not begin any more, and why.
+    pub(super) fn too_late(&self, id: &CommandId, record: &CommandRecord) -> Option<Detail> {
+        let begin_by = self.queue.get(id).and_then(|slot| slot.begin_by);
+        let message = if self.clock.wall_ms() >= record.expires_at_ms {
+            "it expired before it could begin"
+        } else if begin_by.is_some_and(|by| self.clock.since_boot() > by) {
+            "it could not begin within the time that somebody waits for it"
+        } else {
+            return None;
+        };
+        Some(Detail { error: Some(error("action_attempt_expired", message)), ..Detail::default() })
+    }
+
+    pub(super) fn prepare(
+        &self,
+        loaded: &Loaded,
+        seen: Option<&UserObservation>,
+        revoked: &[crate::state::fold::Revoked],
+    ) -> Result<Prepared, EngineError> {
+        let Some(system) = self.systems.get(&loaded.record.lock_system) else {
+            let message = format!("this bridge has no lock system `{}`", loaded.record.lock_system);
+            return Ok(Prepared::Refused(error("lock_system_not_found", message)));
+        };
+        let holder = match user_of(&loaded.body) {
+            Some(user_id) => self.holder(&loaded.record.lock_system, user_id)?,
+            None => None,
+        };
+        let revoked: BTreeSet<String> = revoked
+            .iter()
+            .filter(|revoked| loaded.record.lane_sequence > 0 && loaded.record.lane_sequence < revoked.below)
+            .filter_map(|revoked| revoked.object.strip_prefix("credential:").map(str::to_owned))
+            .collect();
+        Ok(prepare(
+            &loaded.body,
+            &Context {
+                config: &system.config,
+                adapter: system.adapter.as_ref(),
+                catalog: &system.catalog,
+                holder,
+                observation: seen,
+                now_ms: self.clock.wall_ms(),
+                revoked: &revoked,
+                compensates: !loaded.record.operator.is_empty(),
+            },
+        ))
+    }
+
+    fn observe_first(&mut self, id: CommandId, loaded: &Loaded) {
+        let Some(user_id) = user_of(&loaded.body).map(str::to_owned) else { return };
+        let encoder = encoder_of(&loaded.body).map(str::to_owned);
+        let Some((adapter, deadline)) = self.occupy(id, &loaded.record, encoder, None, None) else { return };
+        self.effects.spawn(async move { Ended::Observed(id, effect::observe(adapter, user_id, deadline).await) });
+    }
+
+    /// Takes lane, encoder and a place at the lock system.
+    fn occupy(
+        &mut self,
+        id: CommandId,
+        record: &CommandRecord,
+        encoder: Option<String>,
+        work: Option<Box<Work>>,
+        before: Option<UserObservation>,
+    ) -> Option<(Arc<dyn crate::system::LockSystem>, Duration)> {
+        let system = self.systems.get_mut(&record.lock_system)?;
+        system.running += 1;
+        if let Some(encoder) = &encoder {
+            system.leases.insert(encoder.clone());
+        }
+        let lane = (record.lock_system.clone(), record.lane.clone());
+        let result = (Arc::clone(&system.adapter), system.config.call_timeout);
+        self.queue.set_busy(&lane, true);
+        self.running.insert(id, Running { lane: lane.clone(), encoder, work, before });
+        // The lane may not offer its next command while this one is under way.
+        if let Ok(record) = self.view().lane(&lane.0, &lane.1) {
+            self.queue.refresh(&lane, record, self.clock.since_boot(), self.clock.wall_ms());
+        }
+        Some(result)
+    }
+
+    async fn write_intent(
+        &mut self,
+        id: CommandId,
+        loaded: Loaded,
+        work: Work,
+        seen: Option<UserObservation>,
+    ) -> Result<(), EngineError> {
+        let Loaded { record, body, .. } = &loaded;
+        let life = match step(self.life(&id, record), Event::Begun(work.class)) {
+            Ok((life, _)) => life,
+            Err(impossible) => {
+                tracing::error!(%impossible, command = %id, "Command not begun.");
+                return Ok(());
+            }
+        };
+        let mut intent = Intent {
+            command_id: id.0.to_vec(),
+            attempt: life.attempt,
+            class: class_number(work.class),
+            device: work.device.clone(),
+            nonce: rand::random::<[u8; 16]>().to_vec(),
+            rate_subjects: policy::subjects(body, &work.rooms),
+            ..Intent::default()
+        };
+        if let Some(seen) = &seen {
+            let plain = serde_json::to_vec(seen).unwrap_or_default();
+            intent.sealed_before = self.sealer.seal(SEALED_BEFORE, &plain)?;
+        }
+        if mode_of(body) == Mode::Interactive {
+            let mut update = self.update_of(&id, &loaded, CommandState::Executing, life.attempt);
+            update.evidence = None;
+            (intent.report_sequence, intent.sealed_report) = self.seal_report(update)?;
+        }
+        self.append(entry::Body::Intent(intent), Reserve::Safety).await?;
+        self.occupy(id, record, work.encoder.clone(), Some(Box::new(work)), seen);
+        self.sync(&id)?;
+        self.when_durable(Act::Perform(id, life.attempt));
+        Ok(())
+    }
+
+    /// The intent is durable: the first byte may go.
+    pub(super) async fn perform(&mut self, id: CommandId, attempt: u32) -> Result<(), EngineError> {
+        let Some(record) = self.view().command(&id)? else { return Ok(()) };
+        // The disk may have been slow: nobody waits any more, and certainly nothing was begun.
+        if record.mode == Mode::Interactive as u32
+            && let Some(detail) = self.too_late(&id, &record)
+        {
+            self.release(&id);
+            return self
+                .transition(id, Event::Finished { end: AttemptEnd::RefusedForGood, again: false }, detail)
+                .await;
+        }
+        let Some(running) = self.running.get(&id) else { return Ok(()) };
+        let Some(work) = &running.work else { return Ok(()) };
+        let (steps, deadline) = (work.steps.clone(), work.deadline);
+        let Some(system) = self.systems.get_mut(&record.lock_system) else { return Ok(()) };
+        let scanned = (steps == Steps::Scan).then(|| {
+            let (sender, receiver) = oneshot::channel();
+            system.scan_waiters.push(sender);
+            system.scan_now.notify_one();
+            receiver
+        });
+        let attempt_of = effect::perform(Arc::clone(&system.adapter), steps, deadline, scanned);
+        self.effects.spawn(async move { Ended::Performed(id, attempt, attempt_of.await) });
+        Ok(())
+    }
+
+    /// A live command with its content; `None` when it ended, or when its seal does not open (another state key).
+    pub(super) fn load(&self, id: &CommandId) -> Result<Option<Loaded>, EngineError> {
+        let view = self.view();
+        let (Some(record), Some(sealed)) = (view.command(id)?, view.payload(id)?) else { return Ok(None) };
+        let Ok(plain) = self.sealer.open(SEALED_COMMAND, &sealed) else {
+            tracing::error!(command = %id, "A stored command does not open with this state key.");
+            return Ok(None);
+        };
+        let bytes = if record.operator.is_empty() {
+            Signed::decode(plain.as_slice()).map(|signed| signed.payload).unwrap_or_default()
+        } else {
+            plain
+        };
+        let Ok(command) = Command::decode(bytes.as_slice()) else { return Ok(None) };
+        let Some(body) = command.body.clone() else { return Ok(None) };
+        Ok(Some(Loaded { record, command, body }))
+    }
+
+    /// What is known of a holder.
+    pub(super) fn holder(&self, lock_system: &str, user_id: &str) -> Result<Option<Holder>, EngineError> {
+        let sealed = self.view().fact("holder", lock_system, user_id)?;
+        Ok(sealed
+            .and_then(|sealed| self.sealer.open(SEALED_FACT, &sealed).ok())
+            .and_then(|plain| Holder::decode(plain.as_slice()).ok()))
+    }
+
+    /// Asks the local policy.
+    pub(super) fn ask_policy(
+        &self,
+        moment: Moment,
+        command: &Command,
+        body: &Body,
+        kind: &str,
+        priority: Priority,
+        rooms: &[String],
+    ) -> Ruling {
+        let zone =
+            self.systems.get(&command.lock_system).map_or(TimeZone::UTC, |system| system.config.time_zone.clone());
+        let facts = policy::Facts {
+            lock_system: &command.lock_system,
+            kind,
+            priority,
+            minimum_version: command.minimum_policy_version,
+            now_ms: self.clock.wall_ms(),
+            local_time: self.clock.wall().to_zoned(zone).time(),
+            brake: self.meta.brake,
+        };
+        let now = bucket_of(self.clock.wall_ms());
+        policy::check(self.policy.as_ref(), moment, facts, body, rooms, &|subject, hours| {
+            // Six buckets an hour. What cannot be counted is taken as too many.
+            let first = now.saturating_sub(hours.saturating_mul(6).saturating_sub(1));
+            self.view().rate(&command.lock_system, subject, first).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// What the bridge gives itself writes anew what was allowed before, so only the brake can stop it: rights written
+    /// anew may open a door.
+    fn ask_brake(&self, body: &Body) -> Ruling {
+        if self.meta.brake && priority_of(body) != Priority::Safety {
+            return Ruling::Wait("policy:brake");
+        }
+        Ruling::Allowed
+    }
+
+    /// Whether the wall clock may decide what is written on cards (rules N2, N3).
+    pub(super) fn time_is_trusted(&self) -> bool {
+        self.clock.wall_ms() >= CLOCK_FLOOR_MS && !self.health.holds(&Scope::Bridge, ReasonCode::ClockUntrusted)
+    }
+}
+
+/// Given by the bridge itself, not by a person on site ("uid ...") and not by the cloud.
+fn is_own(record: &CommandRecord) -> bool {
+    !record.operator.is_empty() && !record.operator.starts_with("uid ")
+}
+
+/// As the journal writes it.
+pub(super) fn class_number(class: EffectClass) -> u32 {
+    match class {
+        EffectClass::Repeatable => 1,
+        EffectClass::Queryable => 2,
+        EffectClass::Blind => 3,
+    }
+}

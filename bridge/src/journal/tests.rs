@@ -1,0 +1,396 @@
+//! The journal on the real disk; what a power cut leaves is in `crash_tests`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use lockbridge_protocol::journal::HEADER_BYTES;
+use proptest::prelude::*;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Small enough that a few entries roll a segment.
+pub(super) fn small(disk: Arc<dyn Disk>) -> JournalOptions {
+    JournalOptions {
+        segment_bytes: 4096,
+        reserve_bytes: 8192,
+        queue_bytes: 64 * 1024,
+        entry_bytes: 512,
+        look_interval: Duration::from_millis(20),
+        disk,
+    }
+}
+
+pub(super) fn append(journal: &Journal, payload: &[u8], reserve: Reserve) -> Result<u64, AppendError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(DEADLINE, journal.append(payload.to_vec(), reserve)).await.expect("room in time")
+    })
+}
+
+fn append_durably(journal: &Journal, payload: &[u8]) -> u64 {
+    let sequence = append(journal, payload, Reserve::Ordinary).expect("appended");
+    assert!(journal.wait_durable(sequence, DEADLINE), "durable in time");
+    sequence
+}
+
+pub(super) fn entries(journal: &Journal, from: u64) -> Vec<(u64, Vec<u8>)> {
+    let replayed = journal.replay(from).map(|replayed| replayed.expect("readable"));
+    let entries = replayed.filter_map(|replayed| match replayed {
+        Replayed::Entry { sequence, payload, .. } => Some((sequence, payload)),
+        Replayed::Lost { .. } => None,
+    });
+    entries.collect()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < DEADLINE, "{what} did not happen in time");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+fn segment_files(state: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(state.join("journal")).expect("a directory");
+    let mut paths: Vec<PathBuf> = names.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|it| it == "segment"));
+    paths.sort();
+    paths
+}
+
+fn used_files(state: &Path) -> Vec<PathBuf> {
+    let mut paths = segment_files(state);
+    paths.retain(|path| std::fs::read(path).expect("readable")[..HEADER_BYTES] != [0; HEADER_BYTES]);
+    paths
+}
+
+#[test]
+fn what_is_durable_is_there_after_reopening() {
+    let state = tempfile::tempdir().expect("a directory");
+    let mut all = Vec::new();
+    let mut store_id = None;
+    for boot in 1..=4 {
+        let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+        assert_eq!(opened.boot_counter, boot);
+        assert_eq!(opened.last_sequence, all.len() as u64);
+        assert_eq!(*store_id.get_or_insert(opened.store_id), opened.store_id);
+        assert_eq!(opened.damage, Vec::new());
+        assert_eq!(entries(&journal, 0), all);
+        for number in 0..40_u64 {
+            let payload =
+                format!("entry {number} of boot {boot} {}", "x".repeat(usize::try_from(number).expect("small") * 5));
+            let sequence = append_durably(&journal, payload.as_bytes());
+            assert_eq!(sequence, all.len() as u64 + 1);
+            all.push((sequence, payload.into_bytes()));
+        }
+        assert_eq!(entries(&journal, 0), all);
+        assert_eq!(entries(&journal, 30), all[29..]);
+    }
+}
+
+#[test]
+fn a_commit_is_one_write_and_one_flush() {
+    let state = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(FaultDisk::default());
+    let (journal, _) =
+        Journal::open(state.path(), JournalOptions { disk: disk.clone(), ..Default::default() }).expect("opens");
+    until("preparing", || journal.space().borrow().ordinary_bytes > 0 && journal.shared.segments().prepared.len() == 3);
+    let (syncs, before) = (disk.syncs.load(Ordering::SeqCst), journal.statistics());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut durable = journal.durable();
+        for number in 0..500_u64 {
+            let sequence = journal.append(number.to_le_bytes().to_vec(), Reserve::Ordinary).await.expect("appended");
+            if number % 100 == 99 {
+                durable.wait_for(|durable| durable.through >= sequence).await.expect("durable");
+            }
+        }
+    });
+    let after = journal.statistics();
+    assert_eq!(after.entries - before.entries, 500);
+    assert_eq!(after.commits - before.commits, after.flushes - before.flushes);
+    assert_eq!(disk.syncs.load(Ordering::SeqCst) - syncs, after.commits - before.commits, "nothing else flushed");
+    assert!(after.commits - before.commits < 500, "batched");
+}
+
+#[test]
+fn a_failed_flush_is_final() {
+    let state = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(FaultDisk::default());
+    let (journal, _) = Journal::open(state.path(), small(disk.clone())).expect("opens");
+    let good = append_durably(&journal, b"good");
+    until("preparing", || journal.shared.segments().prepared.len() == 3);
+    disk.fail_sync.store(true, Ordering::SeqCst);
+    let bad = append(&journal, b"never durable", Reserve::Ordinary).expect("queued");
+    assert!(!journal.wait_durable(bad, DEADLINE));
+    let durable = *journal.durable().borrow();
+    assert_eq!((durable.through, durable.failed), (good, true));
+    disk.fail_sync.store(false, Ordering::SeqCst);
+    assert_eq!(append(&journal, b"later", Reserve::Safety), Err(AppendError::Stopped), "no second try");
+    assert_eq!(journal.durable().borrow().through, good);
+    drop(journal);
+    let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    assert!(opened.last_sequence >= good && opened.damage.is_empty());
+    assert_eq!(entries(&journal, 1)[0], (good, b"good".to_vec()));
+}
+
+#[test]
+fn a_full_disk_leaves_the_reserve_to_safety_and_heals_by_itself() {
+    let state = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(FaultDisk::default());
+    let (journal, _) = Journal::open(state.path(), small(disk.clone())).expect("opens");
+    until("preparing", || journal.shared.segments().prepared.len() == 3);
+    disk.full.store(true, Ordering::SeqCst);
+    let payload = [7; 200];
+    let mut last = 0;
+    let refused = loop {
+        match append(&journal, &payload, Reserve::Ordinary) {
+            Ok(sequence) => last = sequence,
+            Err(error) => break error,
+        }
+        assert!(last < 1_000, "a full disk refuses at last");
+    };
+    assert_eq!(refused, AppendError::Full);
+    let space = *journal.space().borrow();
+    assert!(space.full && space.reserve_bytes >= 8192, "{space:?}");
+    let mut safety = 0;
+    while let Ok(sequence) = append(&journal, &payload, Reserve::Safety) {
+        (safety, last) = (safety + 1, sequence);
+        assert!(safety < 1_000);
+    }
+    assert!(safety * 200 >= 4096, "the reserve took {safety} entries");
+    assert!(journal.wait_durable(last, DEADLINE), "and made them durable");
+    assert!(!journal.durable().borrow().failed, "a full disk is not a failed one");
+    disk.full.store(false, Ordering::SeqCst);
+    until("healing", || !journal.space().borrow().full && journal.space().borrow().ordinary_bytes > 0);
+    let after = append_durably(&journal, &payload);
+    assert_eq!(entries(&journal, 1).len() as u64, after);
+}
+
+#[test]
+fn closing_with_a_full_disk_ends() {
+    let state = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(FaultDisk::default());
+    let (journal, _) = Journal::open(state.path(), small(disk.clone())).expect("opens");
+    disk.full.store(true, Ordering::SeqCst);
+    while append(&journal, &[7; 300], Reserve::Safety).is_ok() {}
+    drop(journal);
+}
+
+#[test]
+fn retired_segments_serve_again_and_nothing_kept_is_lost() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    let mut last = 0;
+    for round in 0..60_u64 {
+        for number in 0..20_u64 {
+            last = append_durably(&journal, &[u8::try_from(number).expect("small"); 150]);
+        }
+        if round % 3 == 2 {
+            journal.retire(last - 10, 0);
+        }
+    }
+    let kept = entries(&journal, last - 9);
+    assert_eq!(kept.len(), 10);
+    until("sweeping", || segment_files(state.path()).len() <= 4 + 4 + 2);
+    let statistics = journal.statistics();
+    assert!(statistics.prepared_bytes < statistics.committed_bytes / 2, "reused, not filled anew: {statistics:?}");
+    drop(journal);
+    let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    assert_eq!((opened.last_sequence, opened.damage), (last, Vec::new()));
+    assert_eq!(entries(&journal, last - 9), kept);
+}
+
+#[test]
+fn retention_keeps_what_it_may() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    let mut last = 0;
+    for _ in 0..200 {
+        last = append_durably(&journal, &[1; 150]);
+    }
+    journal.retire(last, 16 * 4096);
+    let kept = entries(&journal, 1);
+    assert!(kept.len() < 200 && kept.len() > 50, "{}", kept.len());
+    assert_eq!(kept.last().map(|(sequence, _)| *sequence), Some(last));
+}
+
+#[test]
+fn foreign_and_copied_segments_are_set_aside() {
+    let (state, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    for (directory, count) in [(&state, 60), (&other, 20)] {
+        let (journal, _) = Journal::open(directory.path(), small(Arc::new(RealDisk))).expect("opens");
+        (0..count).for_each(|_| {
+            append_durably(&journal, &[3; 150]);
+        });
+    }
+    let (ours, foreign) = (used_files(state.path()), used_files(other.path()));
+    let (first, last) = (&ours[0], ours.last().expect("some"));
+    let directory = state.path().join("journal");
+    std::fs::copy(&foreign[0], names::segment(&directory, 900)).expect("copies");
+    std::fs::copy(first, names::segment(&directory, 901)).expect("copies");
+    let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    let aside: Vec<PathBuf> = [900, 901].map(|index| names::quarantined(&names::segment(&directory, index))).into();
+    let told: Vec<Damage> = aside.iter().map(|file| Damage::Foreign { file: file.clone() }).collect();
+    assert_eq!(opened.damage, told);
+    assert!(aside.iter().all(|path| path.exists()) && last.exists());
+    assert_eq!(entries(&journal, 1).len(), 60);
+    drop(journal);
+    let (_, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    assert_eq!(opened.damage, Vec::new(), "told once");
+}
+
+#[test]
+fn another_format_version_is_refused_by_name() {
+    let state = tempfile::tempdir().expect("a directory");
+    drop(Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens"));
+    let path = &used_files(state.path())[0];
+    let mut bytes = std::fs::read(path).expect("readable");
+    bytes[8] = 9;
+    let crc = crc32c(&bytes[..HEADER_BYTES - 4]);
+    bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(path, bytes).expect("written");
+    let error = Journal::open(state.path(), small(Arc::new(RealDisk))).expect_err("refused");
+    assert!(error.to_string().contains("format version 9"), "{error}");
+}
+
+/// CRC-32C, bit by bit: the test must not share code with what it tests.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82F6_3B78 } else { crc >> 1 })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// A flipped bit anywhere in any segment: opens, gives nothing false, tells each loss, keeps the file, and the
+    /// next start finds the same.
+    #[test]
+    fn a_flipped_bit_is_survived_and_told(
+        count in 5_u64..80, file in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), bit in 0_u8..8,
+    ) {
+        let state = tempfile::tempdir().expect("a directory");
+        let all = {
+            let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+            (1..=count).for_each(|number| { append_durably(&journal, &[u8::try_from(number % 251).expect("small"); 120]); });
+            entries(&journal, 1)
+        };
+        prop_assert_eq!(all.len() as u64, count);
+        let files = used_files(state.path());
+        let path = &files[file.index(files.len())];
+        let mut bytes = std::fs::read(path).expect("readable");
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("not empty") + 1;
+        let place = place.index(used);
+        bytes[place] ^= 1 << bit;
+        std::fs::write(path, &bytes).expect("written");
+        let last_batch = path == files.last().expect("some");
+        let mut found = None;
+        for _ in 0..2 {
+            let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens all the same");
+            let given = entries(&journal, 1);
+            prop_assert!(given.iter().all(|entry| all.contains(entry)), "nothing false");
+            let lost: u64 = opened.damage.iter().map(|damage| match damage {
+                Damage::Lost { from, through, .. } => (through + 1).saturating_sub(*from),
+                Damage::Foreign { .. } => 0,
+            }).sum();
+            if !(last_batch && opened.damage.is_empty()) {
+                prop_assert_eq!(given.len() as u64 + lost, count, "each entry is given or told: {:?}", &opened.damage);
+            } else {
+                prop_assert!(given.len() as u64 + 1 >= count, "only the last batch can pass for torn");
+            }
+            prop_assert!(found.replace(given.clone()).is_none_or(|before| before == given), "the same twice");
+        }
+        // Life goes on, and what comes now is kept.
+        let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+        let next = append_durably(&journal, b"after");
+        prop_assert!(next > opened.last_sequence);
+        drop(journal);
+        let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+        prop_assert_eq!(entries(&journal, next), vec![(next, b"after".to_vec())]);
+    }
+}
+
+/// The real disk, with faults on demand.
+#[derive(Debug, Default)]
+pub(super) struct FaultDisk {
+    pub(super) syncs: Arc<AtomicU64>,
+    fail_sync: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct FaultFile {
+    file: Box<dyn DiskFile>,
+    syncs: Arc<AtomicU64>,
+    fail_sync: Arc<AtomicBool>,
+}
+
+impl FaultDisk {
+    fn wrap(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(FaultFile { file, syncs: self.syncs.clone(), fail_sync: self.fail_sync.clone() })
+    }
+}
+
+impl Disk for FaultDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(self.wrap(RealDisk.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.wrap(RealDisk.open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_directory(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+}
+
+impl DiskFile for FaultFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.fail_sync.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EIO));
+        }
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        self.file.sync_all()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+}

@@ -1,0 +1,103 @@
+//! The one dialer: name, TCP, proxy, TLS, in this order, each with its own limit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use super::certificate::CertificateFault;
+use super::connection::Connection;
+use super::error::DialError;
+use super::proxy::{self, Credentials};
+use super::tcp::{self, Resolve, SystemResolver};
+use crate::config::ProxyConfig;
+
+/// From the first byte of the handshake to its end (rule G2).
+pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes connections to the cloud. Cheap to clone; holds no connection and no secret.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    proxy: Option<Arc<ProxyConfig>>,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl Dialer {
+    /// A dialer that goes through `proxy` when there is one, except to loopback.
+    pub fn new(proxy: Option<ProxyConfig>) -> Self {
+        Self { proxy: proxy.map(Arc::new), resolver: Arc::new(SystemResolver) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Connects to host and port of `url` (`https` or `wss`) with TLS as `tls` says. Ends within 32 s: 5 s for the name,
+    /// 7 s for its addresses, 10 s for the proxy, 10 s for TLS.
+    pub async fn connect(&self, url: &Url, tls: Arc<ClientConfig>) -> Result<Connection, DialError> {
+        let unusable = |problem| DialError::Address { url: url.to_string(), problem };
+        if !matches!(url.scheme(), "https" | "wss") {
+            return Err(unusable("only https and wss are dialled"));
+        }
+        let host = url.host().ok_or_else(|| unusable("it names no host"))?;
+        let port = url.port_or_known_default().ok_or_else(|| unusable("it names no port"))?;
+        let (name, server_name) = match &host {
+            Host::Domain(domain) => {
+                let server_name =
+                    ServerName::try_from((*domain).to_owned()).map_err(|_| unusable("its host is not a valid name"))?;
+                ((*domain).to_owned(), server_name)
+            }
+            Host::Ipv4(address) => (address.to_string(), ServerName::from(std::net::IpAddr::V4(*address))),
+            Host::Ipv6(address) => (address.to_string(), ServerName::from(std::net::IpAddr::V6(*address))),
+        };
+        let stream = match self.proxy.as_deref().filter(|_| !is_loopback(&host)) {
+            None => tcp::connect(self.resolver.as_ref(), &name, port).await?,
+            Some(proxy) => self.through(proxy, &format!("{host}:{port}")).await?,
+        };
+        match timeout(TLS_TIMEOUT, TlsConnector::from(tls).connect(server_name, stream)).await {
+            Ok(Ok(stream)) => Ok(Connection::new(stream)),
+            Ok(Err(source)) => Err(match CertificateFault::of(&source) {
+                Some(fault) => DialError::Certificate { host: name, source: fault },
+                None => DialError::Tls { host: name, source },
+            }),
+            Err(_) => Err(DialError::TlsTimeout { host: name, seconds: TLS_TIMEOUT.as_secs() }),
+        }
+    }
+
+    async fn through(&self, config: &ProxyConfig, target: &str) -> Result<TcpStream, DialError> {
+        let credentials = match &config.user {
+            None => None,
+            Some(user) => {
+                let password = match &config.password {
+                    Some(source) => source.read().map_err(DialError::ProxyPassword)?,
+                    None => String::new().into(),
+                };
+                Some(Credentials { user: user.clone(), password })
+            }
+        };
+        let mut stream = tcp::connect(self.resolver.as_ref(), &config.host, config.port)
+            .await
+            .map_err(|error| DialError::ProxyUnreachable(Box::new(error)))?;
+        proxy::open(&mut stream, target, credentials.as_ref()).await.map_err(|source| DialError::Proxy {
+            proxy: format!("{}:{}", config.host, config.port),
+            target: target.to_owned(),
+            source,
+        })?;
+        Ok(stream)
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(domain) => *domain == "localhost" || domain.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether sled's files may be believed at the next start.
+//!
+//! The page cache survives the death of a process, not that of the machine: sled's files are good for the next process
+//! of the same kernel boot, or when they were closed and flushed. A small file beside them says which. It is removed
+//! before sled is opened and on any of its errors, so that a start that dies in sled is followed by a rebuild.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Unclean ends in a row after which the working set is rebuilt all the same, so that no damage in it can make the
+/// daemon die again and again.
+const UNCLEAN_ENDS: u32 = 8;
+const CLOSED: &str = "closed";
+
+#[derive(Debug)]
+pub(super) struct Trust {
+    path: PathBuf,
+    boot_id: String,
+}
+
+impl Trust {
+    pub(super) fn new(state_directory: &Path) -> Self {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        Self { path: state_directory.join("working-set.trust"), boot_id }
+    }
+
+    /// Why the files cannot be believed, or how many unclean ends they have seen. Trust is gone after this until
+    /// [`begin`](Self::begin).
+    pub(super) fn take(&self) -> io::Result<Result<u32, &'static str>> {
+        let content = match fs::read_to_string(&self.path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err("it was not there, or had failed")),
+            Err(error) => return Err(error),
+        };
+        fs::remove_file(&self.path)?;
+        self.sync_directory()?;
+        let (state, unclean) = content.trim().split_once(' ').unwrap_or_default();
+        let unclean = unclean.parse().unwrap_or(UNCLEAN_ENDS);
+        Ok(if state == CLOSED {
+            Ok(0)
+        } else if state.is_empty() || state != self.boot_id {
+            Err("the machine was started anew without closing it")
+        } else if unclean >= UNCLEAN_ENDS {
+            Err("it was not closed many times in a row")
+        } else {
+            Ok(unclean)
+        })
+    }
+
+    /// sled's files serve this process, after `unclean` ends without closing.
+    pub(super) fn begin(&self, unclean: u32) -> io::Result<()> {
+        // An unknown boot cannot be recognised again.
+        if self.boot_id.is_empty() { Ok(()) } else { self.write(&format!("{} {unclean}", self.boot_id)) }
+    }
+
+    /// sled's files are closed and flushed.
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.write(&format!("{CLOSED} 0"))
+    }
+
+    /// sled failed.
+    pub(super) fn end(&self) {
+        let removed = fs::remove_file(&self.path).and_then(|()| self.sync_directory());
+        if let Err(error) = removed {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::error!(%error, path = %self.path.display(), "Remove this file by hand before the next start.");
+            }
+        }
+    }
+
+    fn write(&self, content: &str) -> io::Result<()> {
+        let new = self.path.with_extension("trust.new");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        self.sync_directory()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    }
+}
+
+/// Flushes every file below `directory`, and the directories.
+pub(super) fn flush_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { flush_tree(&path)? } else { File::open(&path)?.sync_all()? }
+    }
+    File::open(directory)?.sync_all()
+}

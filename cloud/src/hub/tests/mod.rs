@@ -1,0 +1,4 @@
+mod deliveries;
+mod refusals;
+mod reports;
+mod sessions;

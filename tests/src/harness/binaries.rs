@@ -1,0 +1,60 @@
+//! Finds the binaries of the workspace beside the running one, and builds them if they are not current.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+
+/// Paths of the binaries that are driven.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The daemon and its CLI.
+    pub bridge: PathBuf,
+    /// The reference cloud.
+    pub cloud: PathBuf,
+    /// The simulators.
+    pub simulator: PathBuf,
+}
+
+/// Builds what is not current, in the profile of the running binary, once a process.
+pub fn build() -> Result<&'static Binaries> {
+    static BINARIES: OnceLock<Result<Binaries, String>> = OnceLock::new();
+    let built = BINARIES.get_or_init(|| build_once().map_err(|error| format!("{error:#}")));
+    built.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn build_once() -> Result<Binaries> {
+    let own = std::env::current_exe().context("the path of the running program")?;
+    // target/<profile>/lockbridge-demo, or target/<profile>/deps/<test>-<hash>
+    let mut folder = own.parent().context("a folder around the running program")?;
+    let tested = folder.ends_with("deps");
+    if tested {
+        folder = folder.parent().context("a folder around deps")?;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    // The same selection as the command that built us, so that nothing is built twice with other features: usually this
+    // finds everything current. The binaries of a package with tests of its own are built by `cargo test` too.
+    command.args(if tested { ["test", "--no-run"] } else { ["build", "--bins"] });
+    command.args(["--quiet", "--workspace"]).current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null());
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    // Without the sources (binaries copied elsewhere) what stands beside us is taken as it is.
+    if workspace().join("Cargo.toml").exists() {
+        let status = command.status().context("running cargo build")?;
+        if !status.success() {
+            bail!("cargo build failed: {status}");
+        }
+    }
+    let find = |name: &str| {
+        let path = folder.join(name);
+        if path.exists() { Ok(path) } else { bail!("{} is not there; run `cargo build --workspace`", path.display()) }
+    };
+    Ok(Binaries { bridge: find("lockbridge")?, cloud: find("lockbridge-cloud")?, simulator: find("lockbridge-sim")? })
+}
+
+fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

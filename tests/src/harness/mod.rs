@@ -1,0 +1,18 @@
+//! Starts the real binaries as processes in a temporary folder and drives them as their users would.
+//!
+//! Promises: every wait has a deadline and says what it waited for; every process it started is ended with it, also when
+//! this process is killed (children watch their standard input). Never: sleeps for luck, looks inside a process.
+
+mod binaries;
+mod http;
+mod link;
+mod process;
+mod site;
+mod wait;
+
+pub use binaries::{Binaries, build};
+pub use http::{ApiClient, ApiError};
+pub use link::Link;
+pub use process::{Process, Ready};
+pub use site::{Site, SiteOptions};
+pub use wait::{WaitError, until};
