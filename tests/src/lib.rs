@@ -1,1 +1,4 @@
-//! placeholder
+//! Simulators, black-box tests and benches of Lockbridge.
+#![forbid(unsafe_code)]
+
+pub mod bench;
