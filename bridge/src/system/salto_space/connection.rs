@@ -230,5 +230,8 @@ async fn read_secret(source: &SecretSource) -> Result<SecretString, SessionError
     let source = source.clone();
     let read = tokio::task::spawn_blocking(move || source.read()).await;
     let fault = |reason: String| SessionError::Secret { reason };
-    read.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(crate::net::chain_text(&error)))
+    read.map_err(|error| fault(error.to_string()))?.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        fault(format!("{error}{cause}"))
+    })
 }
