@@ -25,8 +25,8 @@ async fn with_user(fields: &'static str) -> Server {
 }
 
 fn last_write(server: &Server) -> Request {
-    let seen = server.seen().into_iter().map(|seen| seen.request);
-    seen.filter(|request| !is_read(request)).last().expect("a write")
+    let mut seen = server.seen().into_iter().map(|seen| seen.request);
+    seen.rfind(|request| !is_read(request)).expect("a write")
 }
 
 #[tokio::test]
