@@ -76,7 +76,8 @@ fn a_good_configuration_is_confirmed_and_shown_with_origins() {
     assert!(check.status.success(), "{}", stderr(&check));
     let show = site.lockbridge(&["config", "show", "--json"], "");
     let values: serde_json::Value = serde_json::from_slice(&show.stdout).expect("JSON");
-    let port = values.as_array().expect("rows").iter().find(|row| row["key"] == "lock_system.main.port").expect("shown");
+    let port =
+        values.as_array().expect("rows").iter().find(|row| row["key"] == "lock_system.main.port").expect("shown");
     assert_eq!(port["value"], "8050");
     assert!(port["origin"].as_str().expect("text").ends_with("bridge.toml"));
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{drain, print_line};
-use crate::api::{self, ApiState, BridgeLink};
+use crate::api::{self, ApiState};
 use crate::authority::Authority;
 use crate::clock::now_ms;
 use crate::enroll::{CERTIFICATE_FILE, Ca, Enroller};
@@ -139,12 +139,6 @@ fn hub_url(arguments: &ServeArguments, ca: &Ca, bound: SocketAddr) -> anyhow::Re
 fn host(names: &[String]) -> String {
     let name = names.first().map_or("localhost", String::as_str);
     if name.contains(':') { format!("[{name}]") } else { name.to_owned() }
-}
-
-impl BridgeLink for Hub {
-    fn wake(&self, bridge_id: &str) {
-        Self::wake(self, bridge_id);
-    }
 }
 
 /// One line for the parent process: everything is bound and ready.
