@@ -32,7 +32,7 @@ mod tests;
 pub use actor::{Tunnel, TunnelParts};
 pub use site::Site;
 pub use status::{LastError, TunnelStatus};
-pub use transport::{ConnectError, TlsTransport, Transport};
+pub use transport::{ConnectError, Transport};
 
 use lockbridge_protocol::proto::tunnel::Signed;
 use lockbridge_protocol::signed::report::SigningFailed;
