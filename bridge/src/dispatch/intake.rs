@@ -69,6 +69,7 @@ impl Engine {
             }
             if let Some(system) = self.systems.get_mut(&name) {
                 items.iter().for_each(|item| system.catalog.observe(item));
+                system.inventoried = !system.catalog.entrances.is_empty();
             }
         }
         Ok(())
@@ -145,6 +146,7 @@ impl Engine {
             self.report_inventory(lock_system, true).await?;
         }
         let Some(system) = self.systems.get_mut(lock_system) else { return Ok(()) };
+        system.inventoried = true;
         let scan = std::mem::take(&mut system.scan);
         for waiter in system.scan_waiters.drain(..) {
             drop(waiter.send(Ok(())));
@@ -290,7 +292,6 @@ impl Engine {
                 self.health.replace(&Scope::LockSystem(lock_system.to_owned()), reason);
             }
             Err(error) => {
-                self.note_reachability(lock_system, &error);
                 let Some(system) = self.systems.get_mut(lock_system) else { return };
                 system.reachable = Some(false);
                 system.unreachable.clone_from(&error.message);

@@ -84,6 +84,7 @@ pub fn build(
             scan_now,
             scan_waiters: Vec::new(),
             scan: super::intake::Scan::default(),
+            inventoried: false,
         };
         systems.insert(name, system);
     }
