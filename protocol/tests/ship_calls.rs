@@ -1,4 +1,5 @@
 //! Typed requests and answers of SHIP, scalars, tables and paging.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use jiff::civil::{DateTime, date};
 use lockbridge_protocol::proto::tunnel::AccessEventKind;
@@ -55,19 +56,19 @@ fn a_list_of_users_as_servers_write_it_is_read() {
     assert_eq!(user.doors, Some(Vec::new()), "asked for and empty");
     assert_eq!(user.zones, None, "not asked for");
     assert_eq!(user.groups.as_ref().and_then(|groups| groups[0].group_id.as_deref()), Some("G1"));
-    let noted: Vec<&str> = notes.iter().collect();
+    let lines: Vec<&str> = notes.iter().collect();
     assert_eq!(
-        noted,
+        lines,
         ["Params/Extra is not known", "SaltoDBUser/CalendarID cannot be read", "SaltoDBUser/Colour is not known"]
     );
 }
 
 #[test]
 fn notes_are_bounded_and_say_so() {
-    let fields: String = (0..limits::NOTES + 5).map(|number| format!("<New{number}/>")).collect();
+    let fields: Vec<String> = (0..limits::NOTES + 5).map(|number| format!("<New{number}/>")).collect();
     let mut notes = Notes::default();
     users(FIRST)
-        .parse_answer(&answer("SaltoDBUserList.Read", &fields), &mut notes)
+        .parse_answer(&answer("SaltoDBUserList.Read", &fields.concat()), &mut notes)
         .expect("unknown fields are not fatal");
     assert_eq!(notes.iter().count(), limits::NOTES);
     assert!(notes.is_cut());

@@ -81,7 +81,8 @@ proptest! {
         let bytes: Vec<u8> = texts
             .iter()
             .map(|text| format!("[{}]{separator}", serde_json::json!({ "DoorName": text, "EventID": "1" })))
-            .collect::<String>()
+            .collect::<Vec<String>>()
+            .concat()
             .into_bytes();
         cuts.sort_unstable();
         let found = messages(&bytes, &cuts);

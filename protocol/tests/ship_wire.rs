@@ -1,4 +1,5 @@
 //! SHIP on the wire: frames in any pieces, XML in any layout, hostile input.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use lockbridge_protocol::ship::call::{
     AssignNewKey, Call, DoorCommand, DoorSelection, GetInfo, OnlineDoorAction, ReadUsers,

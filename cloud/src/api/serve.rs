@@ -106,7 +106,8 @@ async fn input(request: Request) -> Result<Input, ApiError> {
         return Ok(Input::from_query(request.uri().query().unwrap_or_default()));
     }
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_BYTES)).await;
-    let body = body.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive"))?;
+    let body =
+        body.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive"))?;
     let body = body.map_err(|_| {
         let message = format!("the body could not be read, or exceeds {BODY_BYTES} bytes");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)

@@ -14,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{drain, print_line};
+use crate::api::{self, ApiState, BridgeLink};
 use crate::authority::Authority;
+use crate::clock::now_ms;
 use crate::enroll::{CERTIFICATE_FILE, Ca, Enroller};
-use crate::hub::{AdmissionSettings, Hub, HubParts, Unmodelled};
+use crate::hub::{AdmissionSettings, Hub, HubParts};
+use crate::model::ingest::ModelIngest;
 use crate::net::{self, Limits};
 use crate::store::{DataDirectory, Store};
 
@@ -83,7 +86,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let hub = Hub::start(HubParts {
         store: store.clone(),
         authority: authority.clone(),
-        ingest: Arc::new(Unmodelled),
+        ingest: Arc::new(ModelIngest::new(authority.clone())),
         enroller: Enroller::new(store.clone(), Arc::clone(&ca), authority.public(), &tunnel_url),
         admission: AdmissionSettings {
             sessions_per_second: arguments.sessions_per_second,
@@ -96,8 +99,16 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let serving_hub = hub.serve(hub_listener, hub_tls, stop.clone());
-    let serving_api = net::serve_router(api_listener, api_tls, API_LIMITS, axum::Router::new(), stop.clone());
-    announce(&directory, &hub_url, hub_address, api_address)?;
+    let api_url = format!("https://{}:{}", host(&arguments.hub_names), api_address.port());
+    let router = api::router(ApiState {
+        store,
+        authority,
+        link: Arc::new(hub.clone()),
+        origin: api_url.clone(),
+        clock: Arc::new(now_ms),
+    });
+    let serving_api = net::serve_router(api_listener, api_tls, API_LIMITS, router, stop.clone());
+    announce(&directory, &hub_url, hub_address, &api_url, api_address)?;
     let stopping = async {
         let reason = drain::requested(arguments.exit_with_stdin).await;
         tracing::info!(?reason, "Stopping.");
@@ -116,13 +127,24 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
 
 /// The address that tokens carry, checked by the code that will read them.
 fn hub_url(arguments: &ServeArguments, ca: &Ca, bound: SocketAddr) -> anyhow::Result<String> {
-    let name = arguments.hub_names.first().map_or("localhost", String::as_str);
-    let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-    let url = arguments.public_hub_url.clone().unwrap_or_else(|| format!("https://{host}:{}", bound.port()));
+    let own = || format!("https://{}:{}", host(&arguments.hub_names), bound.port());
+    let url = arguments.public_hub_url.clone().unwrap_or_else(own);
     let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
     let token = EnrollmentToken { hub_url: url, ca_key_hash: ca.key_hash(), key };
     let read = EnrollmentToken::parse(&token.reveal()).context("--public-hub-url or --hub-name")?;
     Ok(read.hub_url)
+}
+
+/// The first name of the server's certificate, as it stands in a URL.
+fn host(names: &[String]) -> String {
+    let name = names.first().map_or("localhost", String::as_str);
+    if name.contains(':') { format!("[{name}]") } else { name.to_owned() }
+}
+
+impl BridgeLink for Hub {
+    fn wake(&self, bridge_id: &str) {
+        Self::wake(self, bridge_id);
+    }
 }
 
 /// One line for the parent process: everything is bound and ready.
@@ -130,13 +152,14 @@ fn announce(
     directory: &DataDirectory,
     hub_url: &str,
     hub_address: SocketAddr,
+    api_url: &str,
     api_address: SocketAddr,
 ) -> anyhow::Result<()> {
     let ready = serde_json::json!({
         "hub_address": hub_address.to_string(),
         "hub_url": hub_url,
         "api_address": api_address.to_string(),
-        "api_url": format!("https://{api_address}"),
+        "api_url": api_url,
         "ca_file": directory.path(CERTIFICATE_FILE),
     });
     print_line(&ready.to_string());

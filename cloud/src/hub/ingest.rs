@@ -37,25 +37,3 @@ pub trait Ingest: fmt::Debug + Send + Sync + 'static {
         lock_systems: &[LockSystemDescription],
     ) -> Result<(), StoreError>;
 }
-
-/// A hub without a resource model: what bridges report is kept as evidence, and nothing follows from it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unmodelled;
-
-impl Ingest for Unmodelled {
-    fn report(&self, _: &Transaction<'_>, _: i64, _: &str, _: &Report) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn link(&self, _: &Transaction<'_>, _: i64, _: &str, _: bool) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn health(&self, _: &Transaction<'_>, _: i64, _: &str, _: &HealthReport) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn hello(&self, _: &Transaction<'_>, _: i64, _: &str, _: &[LockSystemDescription]) -> Result<(), StoreError> {
-        Ok(())
-    }
-}

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::AdmissionSettings;
-pub use ingest::{Ingest, Unmodelled};
+pub use ingest::Ingest;
 
 use crate::authority::Authority;
 use crate::enroll::Enroller;
@@ -42,7 +42,7 @@ use crate::store::{Store, StoreError};
 
 /// TLS handshakes at once: a handshake is a millisecond of work, and a slow one holds its place for up to 10 s.
 const HANDSHAKES: usize = 64;
-/// Bridges, and whoever else connects, at once: at 40 KB each, 400 MB.
+/// Bridges, and whoever else connects, at once: at some 30 KB for an idle one, 300 MB.
 const CONNECTIONS: usize = 10_000;
 /// After the drain is spread out: close handshakes and last acknowledgements.
 const DRAIN_REST: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ impl Hub {
         };
         let limits = Limits { handshakes: HANDSHAKES, connections: CONNECTIONS };
         let accepting = net::accept(listener, tls, limits, tasks.clone(), stop.clone(), serve);
-        tokio::join!(accepting, sweep::revocations(self.clone(), stop));
+        tokio::join!(accepting, sweep::revocations(self.clone(), stop.clone()), sweep::retention(self.clone(), stop));
         tasks.close();
         self.drain(&tasks).await;
     }

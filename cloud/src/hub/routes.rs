@@ -54,6 +54,18 @@ struct Connection {
 
 /// Serves one connection to its end, tunnel included.
 pub(super) async fn serve(hub: Hub, stream: TlsConnection, address: SocketAddr) {
+    // Boxed, so that a tunnel does not carry the memory of its upgrade for weeks.
+    if let Some((socket, peer)) = Box::pin(establish(hub.clone(), stream, address)).await {
+        session::run(hub, socket, peer, address).await;
+    }
+}
+
+/// The HTTP exchange, and what it led to if that is a tunnel.
+async fn establish(
+    hub: Hub,
+    stream: TlsConnection,
+    address: SocketAddr,
+) -> Option<(WebSocketStream<TlsConnection>, Peer)> {
     let (_, tls) = stream.get_ref();
     let certificate = tls.peer_certificates().and_then(|chain| chain.first());
     let connection = Arc::new(Connection {
@@ -64,10 +76,10 @@ pub(super) async fn serve(hub: Hub, stream: TlsConnection, address: SocketAddr) 
     });
     if let Err(error) = exchange(Arc::clone(&connection), stream).await {
         tracing::debug!(%address, %error, "An HTTP exchange failed.");
-        return;
+        return None;
     }
-    let upgrade = connection.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (Some(upgrade), Some(peer)) = (upgrade, connection.peer.clone()) else { return };
+    let upgrade = connection.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    let peer = connection.peer.clone()?;
     match upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<TlsConnection>>) {
         Ok(Ok(parts)) => {
             let config = WebSocketConfig::default()
@@ -77,11 +89,16 @@ pub(super) async fn serve(hub: Hub, stream: TlsConnection, address: SocketAddr) 
                 .max_message_size(Some(limits::FRAME_BYTES))
                 .max_frame_size(Some(limits::FRAME_BYTES));
             let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-            let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
-            session::run(connection.hub.clone(), socket, peer, address).await;
+            Some((WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await, peer))
         }
-        Ok(Err(_)) => tracing::error!(%address, "An upgraded connection was not of the kind that was accepted."),
-        Err(error) => tracing::info!(%address, %error, "An upgrade to a tunnel failed."),
+        Ok(Err(_)) => {
+            tracing::error!(%address, "An upgraded connection was not of the kind that was accepted.");
+            None
+        }
+        Err(error) => {
+            tracing::info!(%address, %error, "An upgrade to a tunnel failed.");
+            None
+        }
     }
 }
 

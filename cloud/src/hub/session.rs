@@ -53,7 +53,7 @@ pub(super) async fn run(hub: Hub, socket: Socket, peer: Peer, address: SocketAdd
     let mut task = Task { hub, socket, peer, machine, entry: None, open: None, hello: None, challenge: None };
     let Err(end) = task.live().await;
     tracing::info!(%bridge_id, %address, epoch = task.machine.epoch(), %end, "A session ended.");
-    task.finish(&end).await;
+    Box::pin(task.finish(&end)).await;
 }
 
 struct Task {
@@ -177,7 +177,8 @@ impl Task {
                     return Err(End::Session(end));
                 }
                 other => {
-                    for event in self.record(other).await? {
+                    // Boxed, as everything that is rare: what an idle session costs is the size of this task.
+                    for event in Box::pin(self.record(other)).await? {
                         actions.extend(self.machine.handle(event, self.hub.now()));
                     }
                 }
@@ -300,13 +301,14 @@ impl Task {
             let found = match self.machine.wanted() {
                 Wanted::Nothing => return Ok(()),
                 Wanted::Resend { from, through } => {
-                    records::numbered(store, session.bridge_id, from, through).await.map_err(RecordError::from)
+                    let found = Box::pin(records::numbered(store, session.bridge_id, from, through)).await;
+                    found.map_err(RecordError::from)
                 }
                 Wanted::New { .. } if !open.look => return Ok(()),
                 Wanted::New { from, room } => {
                     // Before the query: a wake-up in between makes it look once more.
                     open.look = false;
-                    let found = records::next_deliveries(store, session, from, room).await;
+                    let found = Box::pin(records::next_deliveries(store, session, from, room)).await;
                     open.look |= found.as_ref().is_ok_and(|found| !found.is_empty());
                     found
                 }

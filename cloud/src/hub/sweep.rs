@@ -1,4 +1,5 @@
-//! Revocation reaches live sessions (rule H7), also when another process wrote it into the database.
+//! What has to be looked at from time to time: revocations (rule H7), also when another process wrote them into the
+//! database, and what is old enough to go.
 
 use std::time::Duration;
 
@@ -6,10 +7,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
-use crate::store::bridges;
+use crate::clock::now_ms;
+use crate::store::{bridges, retention};
 
 /// Less than the 5 s of the rule, with room for a slow query.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Between two looks for old rows, when the last one found few.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+/// Between two passes while there is more to remove; other writes come in between.
+const RETENTION_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks for revoked bridges that are connected, until `stop`.
 pub(super) async fn revocations(hub: Hub, stop: CancellationToken) {
@@ -30,6 +36,26 @@ pub(super) async fn revocations(hub: Hub, stop: CancellationToken) {
                 connected.for_each(|session| session.revoked());
             }
             Err(error) => tracing::warn!(%error, "Looking for revoked bridges failed."),
+        }
+    }
+}
+
+/// Removes what is past its retention, a bounded number of rows at a time, until `stop`.
+pub(super) async fn retention(hub: Hub, stop: CancellationToken) {
+    loop {
+        let removed = hub.0.parts.store.write(|tx| retention::prune(tx, now_ms())).await;
+        let wait = match removed {
+            Ok(removed) if removed >= retention::ROWS => RETENTION_PAUSE,
+            Ok(_) => RETENTION_INTERVAL,
+            Err(error) => {
+                tracing::warn!(%error, "Removing old rows failed.");
+                RETENTION_INTERVAL
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -27,8 +27,7 @@ pub(crate) struct Method {
 }
 
 /// The query of a method; conditions are appended to it.
-pub(crate) const QUERY: &str =
-    "SELECT m.access_method_id, m.workspace_id, m.access_grant_id, m.acs_system_id, m.acs_user_id, m.acs_credential_id, \
+pub(crate) const QUERY: &str = "SELECT m.access_method_id, m.workspace_id, m.access_grant_id, m.acs_system_id, m.acs_user_id, m.acs_credential_id, \
             m.mode, m.is_issued, m.issued_at, m.deleting, m.created_at, \
             coalesce(p.synced_revision = p.revision AND NOT p.deleting, 0), \
             coalesce(c.is_issued AND c.encoded_rights >= p.rights_revision, 0), m.position \

@@ -26,6 +26,5 @@ pub mod systems;
 pub mod time;
 pub mod users;
 
-
 pub use error::ModelError;
 pub use scope::{Scope, Work};

@@ -35,12 +35,7 @@ impl std::fmt::Debug for Work<'_> {
 
 impl<'a> Work<'a> {
     /// A change for `workspace_id` at `now_ms` inside `transaction`.
-    pub fn new(
-        transaction: &'a Connection,
-        authority: &'a Authority,
-        workspace_id: &'a str,
-        now_ms: i64,
-    ) -> Self {
+    pub fn new(transaction: &'a Connection, authority: &'a Authority, workspace_id: &'a str, now_ms: i64) -> Self {
         let scope = Scope { connection: transaction, workspace_id, now_ms };
         Self { scope, authority, woken: RefCell::default() }
     }

@@ -59,7 +59,8 @@ pub(crate) fn check_key(scope: &Scope<'_>, key: Option<&str>, except: &str) -> R
 /// Refuses ids that are not entrances of this workspace.
 pub(crate) fn check_entrances(scope: &Scope<'_>, entrance_ids: &[String]) -> Result<(), ModelError> {
     for id in entrance_ids {
-        let query = "SELECT 1 FROM acs_entrance WHERE acs_entrance_id = ?1 AND workspace_id = ?2 AND removed_at IS NULL";
+        let query =
+            "SELECT 1 FROM acs_entrance WHERE acs_entrance_id = ?1 AND workspace_id = ?2 AND removed_at IS NULL";
         if !sql::exists(scope.connection, query, (id, scope.workspace_id))? {
             return Err(ModelError::not_found("acs_entrance", id));
         }

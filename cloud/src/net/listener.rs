@@ -74,7 +74,7 @@ pub async fn accept<S, F>(
             let done = shake_hands(&acceptor, stream).await;
             drop(handshake);
             match done {
-                Ok(connection) => serve(connection, address).await,
+                Ok(connection) => Box::pin(serve(connection, address)).await,
                 Err(error) => tracing::info!(%address, %error, "A TLS handshake failed."),
             }
         });

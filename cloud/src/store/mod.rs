@@ -13,6 +13,7 @@ pub mod commands;
 pub mod directory;
 pub mod journals;
 mod readers;
+pub mod retention;
 pub mod schema;
 #[cfg(test)]
 mod tests;

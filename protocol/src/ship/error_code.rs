@@ -82,5 +82,5 @@ pub const TABLE: &[ErrorCode] = &[
 
 /// Looks a code up. A code that is not in the table tells nothing: no effect is not certain and nothing says that time helps.
 pub fn lookup(code: i64) -> ErrorCode {
-    TABLE.iter().find(|row| row.code == code).copied().unwrap_or(doubtful(code, "unknown error", false))
+    TABLE.iter().find(|row| row.code == code).copied().unwrap_or_else(|| doubtful(code, "unknown error", false))
 }

@@ -132,5 +132,5 @@ pub const TABLE: &[Operation] = &[
 
 /// Looks a code up; one that is not in the table is "something else", never an error.
 pub fn lookup(code: i64) -> Operation {
-    TABLE.iter().find(|row| row.code == code).copied().unwrap_or(other(code, ""))
+    TABLE.iter().find(|row| row.code == code).copied().unwrap_or_else(|| other(code, ""))
 }

@@ -74,7 +74,7 @@ impl Pager {
         let more = !page.is_last.unwrap_or(!is_full);
 
         let last = page.items.last().map(|item| identifier(item).map(str::to_owned));
-        let names: HashSet<String> = page.items.iter().filter_map(|item| identifier(item)).map(str::to_owned).collect();
+        let names: HashSet<String> = page.items.iter().filter_map(&identifier).map(str::to_owned).collect();
         let fresh: Vec<T> = page
             .items
             .into_iter()

@@ -28,17 +28,16 @@ fn build_once() -> Result<Binaries> {
     let own = std::env::current_exe().context("the path of the running program")?;
     // target/<profile>/lockbridge-demo, or target/<profile>/deps/<test>-<hash>
     let mut folder = own.parent().context("a folder around the running program")?;
-    if folder.ends_with("deps") {
+    let tested = folder.ends_with("deps");
+    if tested {
         folder = folder.parent().context("a folder around deps")?;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--package", "lockbridge", "--package", "lockbridge-cloud"])
-        .args(["--package", "lockbridge-tests", "--bin", "lockbridge", "--bin", "lockbridge-cloud"])
-        .args(["--bin", "lockbridge-sim"])
-        .current_dir(workspace())
-        .stdin(Stdio::null());
+    // The same selection as the command that built us, so that nothing is built twice with other features: usually this
+    // finds everything current. The binaries of a package with tests of its own are built by `cargo test` too.
+    command.args(if tested { ["test", "--no-run"] } else { ["build", "--bins"] });
+    command.args(["--quiet", "--workspace"]).current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null());
     if folder.ends_with("release") {
         command.arg("--release");
     }

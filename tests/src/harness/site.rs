@@ -16,7 +16,7 @@ use super::process::Process;
 use super::wait::until;
 
 /// Name of the lock system in the bridge's configuration.
-pub const LOCK_SYSTEM: &str = "main";
+const LOCK_SYSTEM: &str = "main";
 /// The packaged policy bounds a stolen signing key; a load of a year in a minute needs wider bounds.
 const POLICY: &str = r#"
 version = 1

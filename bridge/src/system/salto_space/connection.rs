@@ -145,21 +145,21 @@ impl Connection {
     }
 }
 
-fn cut(reason: impl ToString) -> SessionError {
+fn cut(reason: &dyn std::fmt::Display) -> SessionError {
     SessionError::Cut { reason: reason.to_string() }
 }
 
 async fn exchange_stp(stream: &mut TcpStream, version: [u8; 2], document: String) -> Result<RawAnswer, SessionError> {
     let frame = Frame { version, body: document.into_bytes() };
     let bytes = frame.encode().map_err(|error| SessionError::TooLarge { reason: error.to_string() })?;
-    stream.write_all(&bytes).await.map_err(cut)?;
+    stream.write_all(&bytes).await.map_err(|error| cut(&error))?;
     let mut reader = FrameReader::new();
     let mut buffer = vec![0_u8; READ_BYTES];
     loop {
-        let count = stream.read(&mut buffer).await.map_err(cut)?;
+        let count = stream.read(&mut buffer).await.map_err(|error| cut(&error))?;
         if count == 0 {
             let when = if reader.is_between_frames() { "before its answer" } else { "in the middle of its answer" };
-            return Err(cut(format!("the server closed the connection {when}")));
+            return Err(cut(&format!("the server closed the connection {when}")));
         }
         let mut input = buffer.get(..count).unwrap_or_default();
         let frame = reader.read(&mut input).map_err(|error| SessionError::Unreadable { reason: error.to_string() })?;
@@ -192,13 +192,13 @@ async fn exchange_http(
     let request = request
         .body(Full::new(Bytes::from(document)))
         .map_err(|error| SessionError::TooLarge { reason: error.to_string() })?;
-    sender.ready().await.map_err(cut)?;
-    let answer = sender.send_request(request).await.map_err(cut)?;
+    sender.ready().await.map_err(|error| cut(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| cut(&error))?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), limits::BODY_BYTES).collect().await;
     match body {
         Ok(body) => Ok(RawAnswer { body: body.to_bytes().to_vec(), status: Some(status) }),
-        Err(error) => Err(cut(format!("the answer did not arrive whole: {error}"))),
+        Err(error) => Err(cut(&format!("the answer did not arrive whole: {error}"))),
     }
 }
 
@@ -222,7 +222,7 @@ async fn authentication_header(
     Ok(Some((name, value)))
 }
 
-fn header_fault(_: impl std::error::Error) -> SessionError {
+fn header_fault<E>(_: E) -> SessionError {
     SessionError::Secret { reason: "the secret has characters that an HTTP header cannot carry".to_owned() }
 }
 
@@ -230,5 +230,8 @@ async fn read_secret(source: &SecretSource) -> Result<SecretString, SessionError
     let source = source.clone();
     let read = tokio::task::spawn_blocking(move || source.read()).await;
     let fault = |reason: String| SessionError::Secret { reason };
-    read.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(crate::net::chain_text(&error)))
+    read.map_err(|error| fault(error.to_string()))?.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        fault(format!("{error}{cause}"))
+    })
 }

@@ -55,11 +55,11 @@ impl SaltoSpace {
         match self.find_user(&external_id, false, self.call_limit()).await {
             Ok(Some(user)) => {
                 let key = mapping::key(&user, &self.time);
+                performed.key_valid_until_ms = (key.period_ms.1 != 0).then_some(key.period_ms.1);
+                performed.card_update_needed = key.card_needs_update();
                 if !key.card_number.is_empty() {
                     performed.card_number = key.card_number;
                 }
-                performed.key_valid_until_ms = (key.period_ms.1 != 0).then_some(key.period_ms.1);
-                performed.card_update_needed = key.is_card && key.needs_update;
             }
             Ok(None) => performed.detail.push_str("; the server does not list the user any more"),
             Err(_) => performed.detail.push_str("; its serial and end could not be read afterwards"),
@@ -84,7 +84,7 @@ impl SaltoSpace {
                 let key = mapping::key(&user, &self.time);
                 if key.card_number == card.card_number {
                     (card.starts_at_ms, card.ends_at_ms) = key.period_ms;
-                    card.up_to_date = key.up_to_date;
+                    card.up_to_date = key.is_up_to_date();
                 }
             }
         }

@@ -66,11 +66,10 @@ pub(super) fn operation_error(attempt: Attempt, doing: &str, error: &SessionErro
         return from_exception(attempt, doing, exception);
     }
     let code = match error {
-        SessionError::LoginRefused { .. } => LOGIN_REFUSED,
+        // A secret that cannot be read is a login that cannot be made.
+        SessionError::LoginRefused { .. } | SessionError::Secret { .. } => LOGIN_REFUSED,
         SessionError::Silence if attempt.uses_encoder() => ENCODER_SILENT,
         SessionError::TooLarge { .. } | SessionError::Unreadable { .. } => UNCATEGORIZED,
-        // A secret that cannot be read is a login that cannot be made.
-        SessionError::Secret { .. } => LOGIN_REFUSED,
         _ => UNREACHABLE,
     };
     let doubt = attempt.changes_something() && !error.is_unsent();
@@ -106,9 +105,8 @@ fn from_exception(attempt: Attempt, doing: &str, exception: &Exception) -> Opera
 fn model_code(attempt: Attempt, code: i64) -> &'static str {
     match (code, attempt) {
         (401, _) => ENCODER_OFFLINE,
-        (403, _) => NO_CARD,
         // A scan has no words for a card that cannot be read; "nothing readable presented" is what it is.
-        (302 | 303 | 306 | 404, Attempt::Scan) => NO_CARD,
+        (403, _) | (302 | 303 | 306 | 404, Attempt::Scan) => NO_CARD,
         (302 | 303 | 304 | 306, _) => INCOMPATIBLE,
         (404 | 405, Attempt::Encode) => INTERRUPTED,
         (300 | 305, _) => NOT_REISSUABLE,

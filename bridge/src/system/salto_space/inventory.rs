@@ -179,8 +179,8 @@ impl SaltoSpace {
                 user_id: mapping::user_id(&external_id).unwrap_or_default(),
                 suspended: user.is_banned.unwrap_or_default(),
                 has_card: key.is_card,
+                card_update_needed: key.card_needs_update(),
                 card_number: key.card_number,
-                card_update_needed: key.is_card && key.needs_update,
             })),
             external_id,
         })

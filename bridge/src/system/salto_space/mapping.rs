@@ -29,14 +29,12 @@ const PAST: (DateTime, DateTime) = (date(2000, 1, 2).at(0, 0, 0, 0), date(2000, 
 ///
 /// A user id that is not a UUID is hashed; it cannot be read back from Space then, but is as stable.
 pub(super) fn external_id(user_id: &str) -> String {
-    let bytes = match Uuid::parse_str(user_id) {
-        Ok(uuid) => uuid.into_bytes(),
-        Err(_) => {
-            let mut half = [0_u8; 16];
-            half.iter_mut().zip(digest(&SHA256, user_id.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
-            half
-        }
+    let hashed = |_| {
+        let mut half = [0_u8; 16];
+        half.iter_mut().zip(digest(&SHA256, user_id.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        half
     };
+    let bytes = Uuid::parse_str(user_id).map_or_else(hashed, Uuid::into_bytes);
     format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes))
 }
 
@@ -188,10 +186,20 @@ pub(super) struct Key {
     pub(super) card_number: String,
     /// Start and end in ms since the epoch, 0 when not told.
     pub(super) period_ms: (i64, i64),
-    /// The server has nothing newer.
-    pub(super) up_to_date: bool,
-    /// The server has something newer.
-    pub(super) needs_update: bool,
+    /// The key against the rights; `None` when not told.
+    pub(super) status: Option<CurrentKeyStatus>,
+}
+
+impl Key {
+    /// The server says that it has nothing newer.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.status == Some(CurrentKeyStatus::UpToDate)
+    }
+
+    /// There is a card, and the server says that it has something newer for it.
+    pub(super) fn card_needs_update(&self) -> bool {
+        self.is_card && self.status.is_some_and(CurrentKeyStatus::needs_update)
+    }
 }
 
 pub(super) fn key(user: &User, time: &SiteTime) -> Key {
@@ -209,8 +217,7 @@ pub(super) fn key(user: &User, time: &SiteTime) -> Key {
             moment(user.current_key_period.map(|period| period.start)),
             moment(user.current_key_period.map(|period| period.end)),
         ),
-        up_to_date: user.current_key_status == Some(CurrentKeyStatus::UpToDate),
-        needs_update: user.current_key_status.is_some_and(CurrentKeyStatus::needs_update),
+        status: user.current_key_status,
     }
 }
 
@@ -220,9 +227,9 @@ pub(super) fn observation(user: Option<&User>, time: &SiteTime) -> UserObservati
     UserObservation {
         exists: true,
         has_card: key.is_card,
-        card_number: key.card_number,
         key_period_ms: key.period_ms,
-        card_up_to_date: key.up_to_date,
+        card_up_to_date: key.is_up_to_date(),
+        card_number: key.card_number,
         suspended: user.is_banned == Some(true),
     }
 }

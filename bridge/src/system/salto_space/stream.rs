@@ -121,7 +121,7 @@ async fn stream(
     };
     match accepted {
         Ok((stream, peer)) if from == Some(peer.ip().to_canonical()) => {
-            *connection = Some((stream, StreamReader::new()))
+            *connection = Some((stream, StreamReader::new()));
         }
         Ok(_) => {}
         Err(_) => sleep(PAUSE).await,

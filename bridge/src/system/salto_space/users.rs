@@ -174,7 +174,7 @@ impl SaltoSpace {
             user_external_id: external_id.to_owned(),
             card_number: key.card_number.clone(),
             key_valid_until_ms: (key.period_ms.1 != 0).then_some(key.period_ms.1),
-            card_update_needed: key.is_card && key.needs_update,
+            card_update_needed: key.card_needs_update(),
             card_on_encoder: None,
             detail: "the server holds the user's record".to_owned(),
         };

@@ -73,9 +73,11 @@ fn nest(node: &mut Value, path: &str, wrong: &[String]) {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "The server is busy; try again shortly.")
-            }
+            StoreError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "The server is busy; try again shortly.",
+            ),
             other => internal(&other),
         }
     }

@@ -147,8 +147,7 @@ impl Input {
                 return self.wrong(field, &format!("must not have more than {LIST_ITEMS} entries"));
             }
             Value::Array(values) => {
-                let texts: Option<Vec<String>> =
-                    values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+                let texts: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
                 match texts {
                     Some(texts) => texts,
                     None => return self.wrong(field, "expected a list of strings"),

@@ -104,7 +104,8 @@ pub(crate) fn list(scope: &Scope<'_>, input: &Input) -> Answer {
     filter.and_maybe(by_door, input.text("acs_entrance_id"));
     let by_system = "access_grant_id IN (SELECT access_grant_id FROM grant_part WHERE acs_system_id = ?)";
     filter.and_maybe(by_system, input.text("acs_system_id"));
-    let by_space = "access_grant_id IN (SELECT access_grant_id FROM access_grant_target WHERE kind = 'space' AND target_id = ?)";
+    let by_space =
+        "access_grant_id IN (SELECT access_grant_id FROM access_grant_target WHERE kind = 'space' AND target_id = ?)";
     filter.and_maybe(by_space, input.text("space_id"));
     let select = format!("SELECT {COLUMNS}, position FROM access_grant");
     let (rows, pagination) = filter.page(scope, input, (&select, "position", 11), LIMIT_DEFAULT, Grant::read)?;

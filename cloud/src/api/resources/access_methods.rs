@@ -16,7 +16,8 @@ pub(crate) fn list(scope: &Scope<'_>, input: &Input) -> Answer {
     filter.and_maybe("m.access_grant_id = ?", input.text("access_grant_id"));
     let by_key = "m.access_grant_id IN (SELECT access_grant_id FROM access_grant WHERE access_grant_key = ?)";
     filter.and_maybe(by_key, input.text("access_grant_key"));
-    let by_door = "EXISTS (SELECT 1 FROM grant_door d WHERE d.acs_entrance_id = ? AND d.access_grant_id = m.access_grant_id
+    let by_door =
+        "EXISTS (SELECT 1 FROM grant_door d WHERE d.acs_entrance_id = ? AND d.access_grant_id = m.access_grant_id
                    AND d.acs_system_id = m.acs_system_id AND NOT d.lost)";
     filter.and_maybe(by_door, input.text("acs_entrance_id"));
     let by_space = "m.access_grant_id IN (SELECT access_grant_id FROM access_grant_target WHERE target_id = ?)";
@@ -88,7 +89,9 @@ pub(crate) fn encode(work: &Work<'_>, input: &Input) -> Answer {
 
 pub(crate) fn assign_card(work: &Work<'_>, input: &Input) -> Answer {
     let (method_id, card_number) = (input.required("access_method_id"), input.required("card_number"));
-    if !card_number.is_empty() && (card_number.len() > 32 || !card_number.bytes().all(|digit| digit.is_ascii_hexdigit())) {
+    if !card_number.is_empty()
+        && (card_number.len() > 32 || !card_number.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    {
         input.refuse("card_number", "must be the chip serial in hexadecimal, at most 32 digits");
     }
     input.check()?;
@@ -104,7 +107,8 @@ pub(crate) fn unlock_door(work: &Work<'_>, input: &Input) -> Answer {
     let method = methods::get(work, &method_id)?;
     let grant = grants::get(work, &method.access_grant_id)?;
     let device = entrances::to_unlock(work, &entrance_id)?;
-    let query = "SELECT 1 FROM grant_door WHERE access_grant_id = ?1 AND acs_entrance_id = ?2 AND NOT lost AND NOT missing";
+    let query =
+        "SELECT 1 FROM grant_door WHERE access_grant_id = ?1 AND acs_entrance_id = ?2 AND NOT lost AND NOT missing";
     let message = if method.deleting || !method.is_issued {
         "is not issued"
     } else if grant.starts_at > work.now_ms || grant.has_ended(work.now_ms) {

@@ -41,7 +41,9 @@ pub(crate) fn create(work: &Work<'_>, input: &Input) -> Answer {
         "" | "card" => {}
         "mobile_key" if input.flag("is_multi_phone_sync_credential") == Some(true) => {}
         "mobile_key" => input.refuse("is_multi_phone_sync_credential", "must be true for mobile keys of this system"),
-        "code" | "cloud_key" => input.refuse("access_method", format!("{mode} credentials are not offered by this system")),
+        "code" | "cloud_key" => {
+            input.refuse("access_method", format!("{mode} credentials are not offered by this system"))
+        }
         _ => input.refuse("access_method", "must be one of code, card, mobile_key, cloud_key"),
     }
     if input.list("allowed_acs_entrance_ids").is_some_and(|ids| !ids.is_empty()) {

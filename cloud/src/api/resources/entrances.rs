@@ -27,8 +27,7 @@ pub(crate) struct Entrance {
     kind: String,
 }
 
-const SELECT: &str =
-    "SELECT e.acs_entrance_id, e.acs_system_id, e.external_id, e.display_name, e.description, e.online, e.with_card, \
+const SELECT: &str = "SELECT e.acs_entrance_id, e.acs_system_id, e.external_id, e.display_name, e.description, e.online, e.with_card, \
             e.with_mobile_key, e.remotely, e.for_reservations, e.audit_on_keys, e.created_at, s.connected_account_id, \
             s.kind, e.position FROM acs_entrance e JOIN acs_system s USING (acs_system_id)";
 const POSITION: usize = 14;
@@ -65,7 +64,11 @@ pub(crate) fn to_unlock(scope: &Scope<'_>, id: &str) -> Result<Device, ApiError>
     if !entrance.remotely {
         return Err(ApiError::field("acs_entrance_id", "this entrance cannot be unlocked remotely"));
     }
-    Ok(Device { id: entrance.acs_entrance_id, acs_system_id: entrance.acs_system_id, external_id: entrance.external_id })
+    Ok(Device {
+        id: entrance.acs_entrance_id,
+        acs_system_id: entrance.acs_system_id,
+        external_id: entrance.external_id,
+    })
 }
 
 pub(crate) fn get(scope: &Scope<'_>, input: &Input) -> Answer {

@@ -52,7 +52,8 @@ pub(crate) fn get(scope: &Scope<'_>, input: &Input) -> Answer {
     input.check()?;
     let identity = match (id, key) {
         (None, Some(key)) => {
-            let query = format!("SELECT {COLUMNS} FROM user_identity WHERE user_identity_key = ?1 AND workspace_id = ?2");
+            let query =
+                format!("SELECT {COLUMNS} FROM user_identity WHERE user_identity_key = ?1 AND workspace_id = ?2");
             sql::one(scope.connection, &query, (&key, scope.workspace_id), Identity::read)?
                 .ok_or_else(|| ModelError::not_found("user_identity", &key))?
         }

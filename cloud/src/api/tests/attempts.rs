@@ -35,7 +35,11 @@ async fn an_attempt_expires_once_and_for_all_but_the_credential_learns_the_truth
     assert_eq!(hotel.attempt(&attempt).await["error"]["type"], "action_attempt_expired");
     assert_eq!(hotel.credential(&method).await["is_issued"], true);
     let now = hotel.now();
-    hotel.store.write(move |tx| crate::model::attempts::sweep(tx, now).map_err(|_| StoreError::Damaged("sweep"))).await.expect("sweeps");
+    hotel
+        .store
+        .write(move |tx| crate::model::attempts::sweep(tx, now).map_err(|_| StoreError::Damaged("sweep")))
+        .await
+        .expect("sweeps");
     assert_eq!(hotel.attempt(&attempt).await["error"]["type"], "action_attempt_expired");
 }
 

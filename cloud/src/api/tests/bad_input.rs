@@ -26,8 +26,13 @@ async fn every_wrong_field_is_named_at_once() {
     assert_eq!((status, &error["type"]), (400, &json!("invalid_input")));
     let wrong = &error["validation_errors"];
     for pointer in [
-        "/user_identity_id", "/user_identity/email_address", "/user_identity/phone_number", "/acs_entrance_ids",
-        "/starts_at", "/requested_access_methods/0/mode", "/requested_access_methods/1/code",
+        "/user_identity_id",
+        "/user_identity/email_address",
+        "/user_identity/phone_number",
+        "/acs_entrance_ids",
+        "/starts_at",
+        "/requested_access_methods/0/mode",
+        "/requested_access_methods/1/code",
         "/requested_access_methods/2",
     ] {
         assert!(wrong.pointer(&format!("{pointer}/_errors/0")).is_some(), "{pointer} in {wrong}");

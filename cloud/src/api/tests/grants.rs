@@ -39,7 +39,10 @@ async fn a_grant_becomes_a_card_step_by_step_and_nothing_is_said_too_early() {
 
     let attempt = hotel.attempt(&attempt).await;
     assert_eq!(attempt["status"], "success");
-    assert_eq!((&attempt["result"]["card_number"], &attempt["result"]["is_issued"]), (&json!("04A1B2C3"), &json!(true)));
+    assert_eq!(
+        (&attempt["result"]["card_number"], &attempt["result"]["is_issued"]),
+        (&json!("04A1B2C3"), &json!(true))
+    );
     let method = hotel.method(&grant).await;
     assert_eq!((&method["is_issued"], &method["is_encoding_required"]), (&json!(true), &json!(false)));
     let events = hotel.event_types().await;
@@ -184,7 +187,12 @@ async fn a_deleted_grant_stays_until_the_lock_system_confirms() {
     let (status, error) = hotel.refused("/access_grants/get", by_id).await;
     assert_eq!((status, &error["type"]), (404, &json!("access_grant_not_found")));
     let events = hotel.event_types().await;
-    for told in ["access_method.revoked", "acs_credential.invalidated", "access_grant.access_to_door_lost", "access_grant.deleted"] {
+    for told in [
+        "access_method.revoked",
+        "acs_credential.invalidated",
+        "access_grant.access_to_door_lost",
+        "access_grant.deleted",
+    ] {
         assert_eq!(events.iter().filter(|event| *event == told).count(), 1, "{told} in {events:?}");
     }
     let user = hotel.get(&format!("/acs/users/list?user_identity_id={person}")).await["acs_users"][0].clone();
@@ -244,11 +252,11 @@ async fn a_refusal_of_the_lock_system_is_shown_and_tried_again_on_the_next_chang
 }
 
 #[tokio::test]
-async fn a_thousand_grants_take_seconds() {
+async fn a_season_of_grants_takes_seconds_and_pages_through() {
     let hotel = Hotel::open().await;
     let door = hotel.door("101").await;
     let start = std::time::Instant::now();
-    for number in 0..100 {
+    for number in 0..300 {
         let body = json!({
             "user_identity": {"full_name": format!("Guest {number}")},
             "acs_entrance_ids": [door],
@@ -257,11 +265,10 @@ async fn a_thousand_grants_take_seconds() {
         hotel.post("/access_grants/create", body).await;
     }
     let took = start.elapsed();
-    assert_eq!(hotel.commands().await.len(), 100);
-    assert!(took.as_secs() < 20, "100 grants took {took:?}");
+    assert_eq!(hotel.commands().await.len(), 300);
+    assert!(took.as_secs() < 60, "300 grants took {took:?}");
     let page = hotel.get("/access_grants/list?limit=60").await;
     let cursor = text(&page["pagination"]["next_page_cursor"]);
     let rest = hotel.get(&format!("/access_grants/list?limit=60&page_cursor={cursor}")).await;
-    assert_eq!(rest["access_grants"].as_array().map(Vec::len), Some(40));
-    println!("100 grants took {took:?}");
+    assert_eq!(rest["access_grants"].as_array().map(Vec::len), Some(60));
 }

@@ -17,9 +17,9 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use lockbridge_protocol::proto::tunnel as proto;
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, verify};
+use prost::Message as _;
 use proto::command::Body as Command;
 use proto::report::Body as Told;
-use prost::Message as _;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -116,7 +116,9 @@ impl Hotel {
         hotel.hello().await;
         hotel.link(true).await;
         hotel.health(true, true).await;
-        let door = |external_id: &str, remote: bool| item(external_id, false, proto::inventory_item::Kind::Entrance(entrance(remote)));
+        let door = |external_id: &str, remote: bool| {
+            item(external_id, false, proto::inventory_item::Kind::Entrance(entrance(remote)))
+        };
         hotel
             .told(Told::InventoryDelta(proto::InventoryDelta {
                 lock_system: "space".to_owned(),
@@ -125,7 +127,13 @@ impl Hotel {
                     door("102", false),
                     door("Gate", true),
                     item("Desk", false, proto::inventory_item::Kind::Encoder(proto::ObservedEncoder {})),
-                    item("Pool", false, proto::inventory_item::Kind::Group(proto::ObservedGroup { entrance_external_ids: vec!["Gate".to_owned()] })),
+                    item(
+                        "Pool",
+                        false,
+                        proto::inventory_item::Kind::Group(proto::ObservedGroup {
+                            entrance_external_ids: vec!["Gate".to_owned()],
+                        }),
+                    ),
                 ],
                 scan_complete: true,
             }))
@@ -189,8 +197,11 @@ impl Hotel {
 
     /// The bridge tells how a command stands.
     async fn update(&self, given: &Given, state: proto::CommandState, evidence: proto::Evidence, error: &str) {
-        let error = (!error.is_empty())
-            .then(|| proto::CommandError { code: error.to_owned(), message: "It failed.".to_owned(), ..Default::default() });
+        let error = (!error.is_empty()).then(|| proto::CommandError {
+            code: error.to_owned(),
+            message: "It failed.".to_owned(),
+            ..Default::default()
+        });
         self.told(Told::CommandUpdate(proto::CommandUpdate {
             command_id: given.id.clone(),
             state: state.into(),
@@ -218,7 +229,8 @@ impl Hotel {
             .read(move |connection| {
                 let mut statement = connection
                     .prepare("SELECT command_row, signed FROM commands WHERE command_row > ?1 ORDER BY command_row")?;
-                let rows = statement.query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+                let rows =
+                    statement.query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
                 Ok::<_, StoreError>(rows)
             })
             .await

@@ -88,7 +88,10 @@ async fn a_card_for_a_user_without_grants_and_never_a_second_one() {
     hotel.post("/acs/encoders/encode_credential", encode).await;
     hotel.carry_out().await;
     let shown = hotel.credential(&credential).await;
-    assert_eq!((&shown["is_issued"], &shown["is_latest_desired_state_synced_with_provider"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&shown["is_issued"], &shown["is_latest_desired_state_synced_with_provider"]),
+        (&json!(true), &json!(true))
+    );
 
     hotel.post("/acs/credentials/delete", json!({"acs_credential_id": credential["acs_credential_id"]})).await;
     hotel.post("/acs/credentials/create", body).await;

@@ -63,8 +63,7 @@ pub(crate) fn encode(work: &Work<'_>, encoder: &Device, credential: &Credential)
 /// Reads the card on an encoder.
 pub(crate) fn scan(work: &Work<'_>, encoder: &Device) -> Result<Attempt, ModelError> {
     let system = systems::get(work, &encoder.acs_system_id)?;
-    let attempt =
-        begin(work, Action::Scan, &About { acs_system_id: &system.acs_system_id, ..About::default() })?;
+    let attempt = begin(work, Action::Scan, &About { acs_system_id: &system.acs_system_id, ..About::default() })?;
     if let Some(attempt) = refuse_unreachable(work, &system, &attempt)? {
         return Ok(attempt);
     }
@@ -95,11 +94,7 @@ pub(crate) fn scan_to_assign(work: &Work<'_>, encoder: &Device, user: &User) -> 
 }
 
 /// Makes a card with a known serial the holder's card.
-pub(crate) fn assign_card(
-    work: &Work<'_>,
-    credential: &Credential,
-    card_number: &str,
-) -> Result<Attempt, ModelError> {
+pub(crate) fn assign_card(work: &Work<'_>, credential: &Credential, card_number: &str) -> Result<Attempt, ModelError> {
     let system = systems::get(work, &credential.acs_system_id)?;
     let (user, _) = holder(work, credential)?;
     let (attempt, refused) = begin_assignment(work, Action::AssignCard, &system, credential)?;
@@ -122,7 +117,8 @@ fn begin_assignment(
 ) -> Result<(String, Option<Attempt>), ModelError> {
     let (user, rights) = holder(work, credential)?;
     if user.synced_at.is_none() {
-        let message = format!("the lock server does not hold acs_user {} yet; try again when it does", user.acs_user_id);
+        let message =
+            format!("the lock server does not hold acs_user {} yet; try again when it does", user.acs_user_id);
         return Err(ModelError::refused("credential_not_ready_for_encoding", message));
     }
     let about = About {
@@ -149,11 +145,7 @@ fn begin_assignment(
 /// Opens a door now.
 pub(crate) fn unlock(work: &Work<'_>, entrance: &Device) -> Result<Attempt, ModelError> {
     let system = systems::get(work, &entrance.acs_system_id)?;
-    let about = About {
-        acs_system_id: &system.acs_system_id,
-        acs_entrance_id: Some(&entrance.id),
-        ..About::default()
-    };
+    let about = About { acs_system_id: &system.acs_system_id, acs_entrance_id: Some(&entrance.id), ..About::default() };
     let attempt = begin(work, Action::Unlock, &about)?;
     if let Some(attempt) = refuse_unreachable(work, &system, &attempt)? {
         return Ok(attempt);
@@ -181,7 +173,10 @@ fn check_credential(encoder: &Device, credential: &Credential) -> Result<(), Mod
         return Err(ModelError::invalid("acs_credential_id", message));
     }
     if credential.acs_system_id != encoder.acs_system_id {
-        return Err(ModelError::invalid("acs_encoder_id", "the encoder and the credential are of different acs_systems"));
+        return Err(ModelError::invalid(
+            "acs_encoder_id",
+            "the encoder and the credential are of different acs_systems",
+        ));
     }
     Ok(())
 }
@@ -206,7 +201,8 @@ fn refuse_not_ready(work: &Work<'_>, credential: &Credential, user: &User, right
     } else {
         return Ok(());
     };
-    let message = format!("credential {id} is not ready for encoding: {missing}; wait until pending_mutations is empty");
+    let message =
+        format!("credential {id} is not ready for encoding: {missing}; wait until pending_mutations is empty");
     Err(ModelError::refused("credential_not_ready_for_encoding", message))
 }
 

@@ -11,8 +11,8 @@ use rusqlite::Row;
 use serde_json::{Value, json};
 
 pub(crate) use act::{Device, assign_card, encode, scan, scan_to_assign, unlock};
-pub(crate) use settle::{abandon, deny, doubt, fail, succeed};
 pub use settle::sweep;
+pub(crate) use settle::{abandon, doubt, fail, succeed};
 
 use super::{ModelError, Scope, Work, commands, scope, sql};
 
@@ -65,8 +65,7 @@ pub(crate) struct Attempt {
 }
 
 /// Columns in the order [`Attempt::read`] expects.
-pub(crate) const COLUMNS: &str =
-    "action_attempt_id, action_type, status, result, error_type, error_message, acs_system_id, acs_credential_id, \
+pub(crate) const COLUMNS: &str = "action_attempt_id, action_type, status, result, error_type, error_message, acs_system_id, acs_credential_id, \
      rights_revision, in_doubt, deadline_at, created_at";
 
 impl Attempt {
@@ -103,7 +102,8 @@ impl Attempt {
                            at the card before trying again.";
             ("uncategorized_error", message)
         } else {
-            let message = "No outcome arrived in time. If the act had begun, a later report still updates the credential.";
+            let message =
+                "No outcome arrived in time. If the act had begun, a later report still updates the credential.";
             ("action_attempt_expired", message)
         }
     }

@@ -39,7 +39,9 @@ pub(crate) fn succeed(
     occurred_at: i64,
 ) -> Result<(), ModelError> {
     let result = match attempt.action() {
-        Some(Action::Encode | Action::ScanToAssign | Action::AssignCard) => card_result(work, attempt, evidence, occurred_at)?,
+        Some(Action::Encode | Action::ScanToAssign | Action::AssignCard) => {
+            card_result(work, attempt, evidence, occurred_at)?
+        }
         Some(Action::Scan) => scan_result(work, attempt, evidence)?,
         Some(Action::Unlock) | None => json!({}),
     };
@@ -50,12 +52,7 @@ pub(crate) fn succeed(
     Ok(())
 }
 
-fn card_result(
-    work: &Work<'_>,
-    attempt: &Attempt,
-    evidence: &Evidence,
-    occurred_at: i64,
-) -> Result<Value, ModelError> {
+fn card_result(work: &Work<'_>, attempt: &Attempt, evidence: &Evidence, occurred_at: i64) -> Result<Value, ModelError> {
     let Some(id) = &attempt.acs_credential_id else { return Ok(json!({})) };
     let credential = match credentials::get(work, id) {
         Err(ModelError::NotFound { .. }) => return Ok(json!({})), // deleted meanwhile: nothing is left to update
@@ -65,7 +62,11 @@ fn card_result(
         card_number: evidence.card_number.clone(),
         valid_until: Some(evidence.key_valid_until_ms).filter(|until| *until > 0),
         // Assigning a serial writes nothing on the card: what it carries is known only after an encoder or reader pass.
-        rights: if attempt.action() == Some(Action::Encode) { attempt.rights_revision } else { credential.encoded_rights },
+        rights: if attempt.action() == Some(Action::Encode) {
+            attempt.rights_revision
+        } else {
+            credential.encoded_rights
+        },
         occurred_at,
     };
     credentials::written(work, &credential, &written)?;
@@ -213,7 +214,8 @@ fn tell_unlock(work: &Work<'_>, attempt: &Attempt, how: &str, occurred_at: i64) 
 /// # Errors
 /// When the database refuses; nothing is lost then, the next sweep finds the same rows.
 pub fn sweep(transaction: &Connection, now_ms: i64) -> Result<usize, ModelError> {
-    let query = format!("SELECT {COLUMNS} FROM action_attempt WHERE status = 'pending' AND deadline_at <= ?1 LIMIT 1000");
+    let query =
+        format!("SELECT {COLUMNS} FROM action_attempt WHERE status = 'pending' AND deadline_at <= ?1 LIMIT 1000");
     let due = sql::all(transaction, &query, [now_ms], Attempt::read)?;
     for attempt in &due {
         let (kind, message) = attempt.at_deadline();

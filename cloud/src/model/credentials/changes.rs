@@ -71,7 +71,11 @@ fn put(
     mode: &str,
     mutation: Mutation<'_>,
 ) -> Result<(), ModelError> {
-    sql::change(work.connection, "UPDATE acs_credential SET revision = revision + 1 WHERE acs_credential_id = ?1", [id])?;
+    sql::change(
+        work.connection,
+        "UPDATE acs_credential SET revision = revision + 1 WHERE acs_credential_id = ?1",
+        [id],
+    )?;
     let revision = get(work, id)?.revision;
     let body = Body::PutCredential(proto::PutCredential {
         credential_id: id.to_owned(),
@@ -104,7 +108,8 @@ pub(crate) fn delete(work: &Work<'_>, credential: &Credential) -> Result<(), Mod
     let mut mutations = vec![Mutation::new(id, "deleting", message)];
     mutations.extend(method_ids.iter().map(|method| Mutation::new(method, "revoking_access", message)));
     let system = systems::get(work, &credential.acs_system_id)?;
-    let body = Body::DeleteCredential(proto::DeleteCredential { credential_id: id.clone(), user_id: acs_user_id.clone() });
+    let body =
+        Body::DeleteCredential(proto::DeleteCredential { credential_id: id.clone(), user_id: acs_user_id.clone() });
     converge(work, &system, body, Purpose::CredentialDeletion, (id, credential.revision), &mutations)?;
     Ok(())
 }
@@ -134,7 +139,8 @@ pub(crate) fn unassign(work: &Work<'_>, credential: &Credential) -> Result<(), M
     let system = systems::get(work, &credential.acs_system_id)?;
     let message = "The credential is being taken from its user at the lock system.";
     let mutation = Mutation::new(id, "updating_user_assignment", message);
-    let body = Body::DeleteCredential(proto::DeleteCredential { credential_id: id.clone(), user_id: acs_user_id.clone() });
+    let body =
+        Body::DeleteCredential(proto::DeleteCredential { credential_id: id.clone(), user_id: acs_user_id.clone() });
     converge(work, &system, body, Purpose::Credential, (id, credential.revision + 1), &[mutation])?;
     Ok(())
 }

@@ -61,12 +61,7 @@ pub(crate) fn refresh(work: &Work<'_>, acs_user_id: &str) -> Result<(), ModelErr
 
 /// The lock system no longer honours the credential: forgets it and its methods. What locks without a network have learnt
 /// of it is not known; the holder keeps a warning until the card ends by itself.
-pub(crate) fn removed(
-    work: &Work<'_>,
-    id: &str,
-    occurred_at: i64,
-    valid_until: Option<i64>,
-) -> Result<(), ModelError> {
+pub(crate) fn removed(work: &Work<'_>, id: &str, occurred_at: i64, valid_until: Option<i64>) -> Result<(), ModelError> {
     let query = format!("SELECT {COLUMNS} FROM acs_credential WHERE acs_credential_id = ?1 AND workspace_id = ?2");
     let credential = sql::one(work.connection, &query, (id, work.workspace_id), Credential::read)?;
     let Some(credential) = credential.filter(|credential| credential.deleting) else { return Ok(()) };

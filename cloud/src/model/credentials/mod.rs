@@ -36,8 +36,7 @@ pub(crate) struct Credential {
 }
 
 /// Columns in the order [`Credential::read`] expects.
-pub(crate) const COLUMNS: &str =
-    "acs_credential_id, workspace_id, acs_system_id, acs_user_id, access_method, made_by_grant, is_issued, issued_at, \
+pub(crate) const COLUMNS: &str = "acs_credential_id, workspace_id, acs_system_id, acs_user_id, access_method, made_by_grant, is_issued, issued_at, \
      card_number, valid_until, encoded_rights, revision, synced_at, deleting, created_at";
 
 impl Credential {

@@ -73,7 +73,8 @@ fn insert(work: &Work<'_>, new: &NewGrant) -> Result<String, ModelError> {
             work.now_ms,
         ),
     )?;
-    let targets = new.space_ids.iter().map(|id| ("space", id)).chain(new.acs_entrance_ids.iter().map(|id| ("entrance", id)));
+    let targets =
+        new.space_ids.iter().map(|id| ("space", id)).chain(new.acs_entrance_ids.iter().map(|id| ("entrance", id)));
     for (kind, target) in targets {
         sql::change(
             work.connection,
@@ -150,7 +151,8 @@ pub(crate) fn update_times(
         "SELECT access_method_id FROM access_method WHERE access_grant_id = ?1 AND NOT deleting ORDER BY position",
         [id],
     )?;
-    let window = |starts_at, ends_at| json!({"starts_at": time::text(starts_at), "ends_at": time::optional_text(ends_at)});
+    let window =
+        |starts_at, ends_at| json!({"starts_at": time::text(starts_at), "ends_at": time::optional_text(ends_at)});
     let cause = Cause::times(json!({
         "access_method_ids": method_ids,
         "from": window(grant.starts_at, grant.ends_at),

@@ -16,8 +16,8 @@ mod settle;
 use rusqlite::Row;
 
 pub(crate) use changes::{NewGrant, create, delete, delete_method, update_name, update_times};
-pub(crate) use doors::announce_of_user as announce_doors_of_user;
 use doors::Door;
+pub(crate) use doors::announce_of_user as announce_doors_of_user;
 pub(crate) use parts::{drop_of_user as drop_parts_of_user, revoke_all_of_user};
 pub(crate) use reconcile::{reconcile_entrance, reconcile_over};
 pub(crate) use settle::{failed, removed, removed_for_user, synced};
@@ -41,8 +41,7 @@ pub(crate) struct Grant {
 }
 
 /// Columns in the order [`Grant::read`] expects.
-pub(crate) const COLUMNS: &str =
-    "access_grant_id, workspace_id, user_identity_id, access_grant_key, name, reservation_key, customer_key, starts_at, \
+pub(crate) const COLUMNS: &str = "access_grant_id, workspace_id, user_identity_id, access_grant_key, name, reservation_key, customer_key, starts_at, \
      ends_at, deleting, created_at";
 
 impl Grant {

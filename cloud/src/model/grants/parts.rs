@@ -92,9 +92,7 @@ pub(super) fn ensure_methods(
 ) -> Result<(Vec<proto::GrantMethod>, Vec<String>), ModelError> {
     let existing = methods::of_grant(work, &grant.access_grant_id)?;
     let here = |mode: &str| {
-        existing.iter().any(|method| {
-            method.acs_user_id == user.acs_user_id && method.mode == mode && !method.deleting
-        })
+        existing.iter().any(|method| method.acs_user_id == user.acs_user_id && method.mode == mode && !method.deleting)
     };
     for (ordinal, mode) in modes.iter().filter(|(_, mode)| !here(mode)) {
         let credential_id = match credentials::wire_medium(mode) {

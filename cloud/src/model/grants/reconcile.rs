@@ -59,11 +59,8 @@ pub(crate) fn reconcile(work: &Work<'_>, grant: &Grant, cause: &Cause) -> Result
     for (acs_system_id, wanted) in &by_system {
         let system = systems::get(work, acs_system_id)?;
         let (part, user) = parts::ensure(work, grant, &system)?;
-        let here: Vec<(i64, String)> = modes
-            .iter()
-            .filter(|(_, mode)| wanted.iter().any(|door| door.supports(mode)))
-            .cloned()
-            .collect();
+        let here: Vec<(i64, String)> =
+            modes.iter().filter(|(_, mode)| wanted.iter().any(|door| door.supports(mode))).cloned().collect();
         let (methods, ids) = parts::ensure_methods(work, grant, &user, &here)?;
         doors::replace(work, grant, acs_system_id, wanted)?;
         let words = (cause.code, cause.message, &cause.extra);

@@ -116,12 +116,7 @@ pub(crate) fn failed(
 }
 
 /// The lock system no longer holds the part.
-pub(crate) fn removed(
-    work: &Work<'_>,
-    grant_part_id: &str,
-    revision: i64,
-    occurred_at: i64,
-) -> Result<(), ModelError> {
+pub(crate) fn removed(work: &Work<'_>, grant_part_id: &str, revision: i64, occurred_at: i64) -> Result<(), ModelError> {
     let Some(part) = parts::find(work, grant_part_id)? else { return Ok(()) };
     for method in methods::of_grant(work, &part.access_grant_id)? {
         if method.acs_system_id == part.acs_system_id && method.deleting {

@@ -49,8 +49,7 @@ fn emit(work: &Work<'_>, acs_system_id: &str, event: &AccessEvent, event_type: &
             fields.insert("event_description".to_owned(), json!(event.operation_text));
         }
     }
-    let source =
-        (!event.event_external_id.is_empty()).then(|| format!("{acs_system_id}/{}", event.event_external_id));
+    let source = (!event.event_external_id.is_empty()).then(|| format!("{acs_system_id}/{}", event.event_external_id));
     model_events::emit_once(work, event_type, event.occurred_at_ms, &payload, source.as_deref())
 }
 

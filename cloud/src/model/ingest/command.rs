@@ -99,12 +99,7 @@ fn user_synced(
     credentials::refresh(work, id)
 }
 
-fn user_gone(
-    work: &Work<'_>,
-    id: &str,
-    valid_until: Option<i64>,
-    occurred_at: i64,
-) -> Result<(), ModelError> {
+fn user_gone(work: &Work<'_>, id: &str, valid_until: Option<i64>, occurred_at: i64) -> Result<(), ModelError> {
     let user = users::get(work, id)?;
     let credential_ids =
         sql::texts(work.connection, "SELECT acs_credential_id FROM acs_credential WHERE acs_user_id = ?1", [id])?;
@@ -162,7 +157,11 @@ fn error(state: CommandState, update: &CommandUpdate) -> CommandError {
     if let Some(error) = &update.error
         && !error.code.is_empty()
     {
-        let message = if error.message.is_empty() { format!("The bridge reported {}.", error.code) } else { error.message.clone() };
+        let message = if error.message.is_empty() {
+            format!("The bridge reported {}.", error.code)
+        } else {
+            error.message.clone()
+        };
         return CommandError { message, ..error.clone() };
     }
     let (code, message) = match state {

@@ -1,7 +1,9 @@
 //! What a scan of the lock system found: entrances, groups, users, encoders; and what is no longer there.
 
 use lockbridge_protocol::proto::tunnel::inventory_item::Kind;
-use lockbridge_protocol::proto::tunnel::{InventoryDelta, InventoryItem, ObservedEntrance, ObservedGroup, ObservedUser};
+use lockbridge_protocol::proto::tunnel::{
+    InventoryDelta, InventoryItem, ObservedEntrance, ObservedGroup, ObservedUser,
+};
 use serde_json::json;
 
 use super::system_id;

@@ -64,7 +64,8 @@ pub(super) fn hello(
 pub(super) fn changed(work: &Work<'_>, bridge_id: &str, up: bool) -> Result<(), ModelError> {
     for system in systems::of_bridge(work, bridge_id)? {
         judge(work, &system, || {
-            let message = "The bridge of this system is not connected to the cloud. What it accepted goes on at the site.";
+            let message =
+                "The bridge of this system is not connected to the cloud. What it accepted goes on at the site.";
             let extra = json!({"is_bridge_error": true});
             issues::set(work, !up, &system.acs_system_id, Severity::Error, BRIDGE_DISCONNECTED, message, &extra)
         })?;
@@ -101,11 +102,7 @@ fn lock_server(work: &Work<'_>, system: &System, told: &LockSystemHealth) -> Res
 }
 
 /// Runs `change` and tells when the system thereby became usable or unusable.
-fn judge(
-    work: &Work<'_>,
-    system: &System,
-    change: impl FnOnce() -> Result<(), ModelError>,
-) -> Result<(), ModelError> {
+fn judge(work: &Work<'_>, system: &System, change: impl FnOnce() -> Result<(), ModelError>) -> Result<(), ModelError> {
     let connected_before = ever_connected(work, system)?;
     let usable_before = systems::obstacle(work, system)?.is_none();
     change()?;

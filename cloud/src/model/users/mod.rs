@@ -40,8 +40,7 @@ pub(crate) struct User {
 }
 
 /// Columns in the order [`User::read`] expects.
-pub(crate) const COLUMNS: &str =
-    "acs_user_id, workspace_id, acs_system_id, external_id, user_identity_id, is_managed, full_name, email_address, \
+pub(crate) const COLUMNS: &str = "acs_user_id, workspace_id, acs_system_id, external_id, user_identity_id, is_managed, full_name, email_address, \
      phone_number, starts_at, ends_at, is_suspended, deleting, revision, rights_revision, card_at_server, created_at, \
      synced_at";
 

@@ -134,6 +134,7 @@ CREATE TABLE commands (
 ) STRICT;
 CREATE UNIQUE INDEX commands_delivered ON commands (bridge_id, delivery_sequence) WHERE delivery_sequence IS NOT NULL;
 CREATE INDEX commands_waiting ON commands (bridge_id, priority, urgency, command_row) WHERE delivery_sequence IS NULL;
+CREATE INDEX commands_by_age ON commands (created_at_ms);
 
 -- Reports as they were signed: the evidence behind everything the resource model says about a site.
 CREATE TABLE reports (
@@ -143,6 +144,7 @@ CREATE TABLE reports (
     signed BLOB NOT NULL,              -- lockbridge.tunnel.v1.Signed
     PRIMARY KEY (bridge_id, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX reports_by_age ON reports (received_at_ms);
 
 -- Last audit checkpoint countersigned for a journal: what a shorter or different chain is compared with.
 CREATE TABLE witnessed_checkpoints (

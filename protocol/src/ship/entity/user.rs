@@ -157,6 +157,7 @@ entity! {
 
 impl User {
     /// Without the fields that only the server writes and that a request must not carry.
+    #[must_use]
     pub fn without_read_only(self) -> Self {
         Self {
             current_rom_code: None,

@@ -149,10 +149,10 @@ impl Tree {
     fn close(&mut self) {
         // The parser checks that ends match starts, so there is always one to close.
         let Some(mut element) = self.open.pop() else { return };
-        let trimmed = element.text.trim();
-        if trimmed.len() != element.text.len() {
-            element.text = trimmed.to_owned();
-        }
+        let end = element.text.trim_end().len();
+        element.text.truncate(end);
+        let blank = end.saturating_sub(element.text.trim_start().len());
+        drop(element.text.drain(..blank));
         match self.open.last_mut() {
             Some(parent) => parent.children.push(element),
             None => self.root = Some(element),

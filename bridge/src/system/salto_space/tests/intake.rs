@@ -152,12 +152,12 @@ fn trail(request: &Request, last: i64) -> Reply {
     if param(request, "DescendingOrder").as_deref() == Some("1") {
         numbers.reverse();
     }
-    let events: String = numbers
+    let events: Vec<String> = numbers
         .into_iter()
         .take(max)
         .map(|id| format!("<SaltoDBAuditTrailEvent><EventID>{id}</EventID><EventDateTime>2026-11-22T13:00:0{}</EventDateTime><Operation>{}</Operation><IsExit>1</IsExit><DoorID>D1</DoorID><SubjectType>0</SubjectType><SubjectID>{}</SubjectID></SaltoDBAuditTrailEvent>", id % 10, 80 + id, external_id()))
         .collect();
-    Reply::Params(format!("<SaltoDBAuditTrail>{events}</SaltoDBAuditTrail>"))
+    Reply::Params(format!("<SaltoDBAuditTrail>{}</SaltoDBAuditTrail>", events.concat()))
 }
 
 async fn next(receiver: &mut mpsc::Receiver<Intake>) -> (Vec<AccessEvent>, String) {

@@ -25,8 +25,8 @@ async fn with_user(fields: &'static str) -> Server {
 }
 
 fn last_write(server: &Server) -> Request {
-    let seen = server.seen().into_iter().map(|seen| seen.request);
-    seen.filter(|request| !is_read(request)).last().expect("a write")
+    let mut seen = server.seen().into_iter().map(|seen| seen.request);
+    seen.rfind(|request| !is_read(request)).expect("a write")
 }
 
 #[tokio::test]
@@ -259,8 +259,8 @@ async fn an_observation_tells_card_phone_and_nothing_apart() {
     let seen = adapter_for(&with_user(phone).await).observe_user(USER).await.expect("an answer");
     assert!(seen.exists && !seen.has_card);
 
-    let none = adapter_for(&with_user("<CurrentKeyExists>0</CurrentKeyExists>").await);
-    let seen = none.observe_user(USER).await.expect("an answer");
+    let none = with_user("<CurrentKeyExists>0</CurrentKeyExists>").await;
+    let seen = adapter_for(&none).observe_user(USER).await.expect("an answer");
     assert!(seen.exists && !seen.has_card);
 
     // The first user at or after the start is somebody else.
