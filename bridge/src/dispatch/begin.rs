@@ -28,6 +28,8 @@ use crate::system::{EffectClass, UserObservation};
 
 /// Pause before the policy is asked again for something that may pass later.
 const POLICY_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before a command that does not open with this state key is looked at again: the key file may be put back.
+const SEALED_PAUSE: Duration = Duration::from_secs(300);
 /// Pause until the first inventory of a lock system may be there.
 const INVENTORY_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a rate, which only falls when a bucket of ten minutes ends.
@@ -78,7 +80,11 @@ impl Engine {
         if self.running.contains_key(&id) {
             return Ok(false);
         }
-        let Some(loaded) = self.load(&id)? else { return Ok(false) };
+        let Some(loaded) = self.load(&id)? else {
+            self.queue.delay(&id, self.clock.since_boot() + SEALED_PAUSE, "state_key");
+            self.sync(&id)?;
+            return Ok(true);
+        };
         let Loaded { record, body, .. } = &loaded;
         if let Some(detail) = self.too_late(&id, record) {
             self.transition(id, Event::DeadlinePassed, detail).await?;

@@ -88,6 +88,10 @@ pub(super) struct System {
     pub(super) running: usize,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
+    /// Makes event reading begin again from the stored cursor.
+    pub(super) reread_events: Arc<Notify>,
+    /// A batch of events was not taken: all that follow are refused until reading begins again before it.
+    pub(super) events_refused: bool,
     pub(super) scan_waiters: Vec<oneshot::Sender<Result<(), OperationError>>>,
     pub(super) scan: super::intake::Scan,
     /// Doors and groups are known: a complete scan came in, now or before.

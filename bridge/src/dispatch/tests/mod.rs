@@ -459,7 +459,7 @@ impl Authority {
             Body::CancelCommand(_) => "user:u1".into(),
             Body::RefreshInventory(_) | Body::RunDiagnostics(_) => "system".into(),
             Body::ScanCredential(scan) => format!("encoder:{}", scan.encoder_external_id),
-            other => format!("user:{}", super::work::user_of(other).unwrap_or("u1")),
+            other => format!("user:{}", work::user_of(other).unwrap_or("u1")),
         }
     }
 
