@@ -28,6 +28,10 @@ use crate::system::{EffectClass, UserObservation};
 
 /// Pause before the policy is asked again for something that may pass later.
 const POLICY_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before a command that does not open with this state key is looked at again: the key file may be put back.
+const SEALED_PAUSE: Duration = Duration::from_secs(300);
+/// Pause until the first inventory of a lock system may be there.
+const INVENTORY_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a rate, which only falls when a bucket of ten minutes ends.
 const RATE_PAUSE: Duration = Duration::from_secs(60);
 /// A clock before this has not been set since power-on (rule N2). 2026-01-01.
@@ -76,7 +80,11 @@ impl Engine {
         if self.running.contains_key(&id) {
             return Ok(false);
         }
-        let Some(loaded) = self.load(&id)? else { return Ok(false) };
+        let Some(loaded) = self.load(&id)? else {
+            self.queue.delay(&id, self.clock.since_boot() + SEALED_PAUSE, "state_key");
+            self.sync(&id)?;
+            return Ok(true);
+        };
         let Loaded { record, body, .. } = &loaded;
         if let Some(detail) = self.too_late(&id, record) {
             self.transition(id, Event::DeadlinePassed, detail).await?;
@@ -106,6 +114,15 @@ impl Engine {
         }
         if !self.time_is_trusted() && !may_run_without_time(priority_of(body), body) {
             return self.hold_or_refuse(id, interactive, "clock", "the clock of the bridge cannot be trusted").await;
+        }
+        // Rights planned over an unknown inventory would leave out doors that exist.
+        if priority_of(body) == Priority::Convergent
+            && user_of(body).is_some()
+            && system.is_some_and(|known| !known.inventoried)
+        {
+            self.queue.delay(&id, self.clock.since_boot() + INVENTORY_PAUSE, "inventory");
+            self.sync(&id)?;
+            return Ok(true);
         }
         let prepared = self.prepare(&loaded, seen.as_ref(), &lane.revoked)?;
         match prepared {
@@ -207,7 +224,7 @@ impl Engine {
     fn observe_first(&mut self, id: CommandId, loaded: &Loaded) {
         let Some(user_id) = user_of(&loaded.body).map(str::to_owned) else { return };
         let encoder = encoder_of(&loaded.body).map(str::to_owned);
-        let Some((adapter, deadline)) = self.occupy(id, &loaded.record, encoder, None, None) else { return };
+        let Some((adapter, deadline)) = self.occupy(id, &loaded.record, encoder, None) else { return };
         self.effects.spawn(async move { Ended::Observed(id, effect::observe(adapter, user_id, deadline).await) });
     }
 
@@ -218,7 +235,6 @@ impl Engine {
         record: &CommandRecord,
         encoder: Option<String>,
         work: Option<Box<Work>>,
-        before: Option<UserObservation>,
     ) -> Option<(Arc<dyn crate::system::LockSystem>, Duration)> {
         let system = self.systems.get_mut(&record.lock_system)?;
         system.running += 1;
@@ -228,7 +244,7 @@ impl Engine {
         let lane = (record.lock_system.clone(), record.lane.clone());
         let result = (Arc::clone(&system.adapter), system.config.call_timeout);
         self.queue.set_busy(&lane, true);
-        self.running.insert(id, Running { lane: lane.clone(), encoder, work, before });
+        self.running.insert(id, Running { lane: lane.clone(), encoder, work });
         // The lane may not offer its next command while this one is under way.
         if let Ok(record) = self.view().lane(&lane.0, &lane.1) {
             self.queue.refresh(&lane, record, self.clock.since_boot(), self.clock.wall_ms());
@@ -270,7 +286,7 @@ impl Engine {
             (intent.report_sequence, intent.sealed_report) = self.seal_report(update)?;
         }
         self.append(entry::Body::Intent(intent), Reserve::Safety).await?;
-        self.occupy(id, record, work.encoder.clone(), Some(Box::new(work)), seen);
+        self.occupy(id, record, work.encoder.clone(), Some(Box::new(work)));
         self.sync(&id)?;
         self.when_durable(Act::Perform(id, life.attempt));
         Ok(())

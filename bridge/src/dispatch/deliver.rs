@@ -17,7 +17,7 @@ use crate::command::admit::{
 };
 use crate::command::machine::Event;
 use crate::command::policy::{Moment, Ruling};
-use crate::journal::Reserve;
+use crate::journal::{AppendError, Reserve};
 use crate::limits::INBOX_SLACK;
 use crate::state::fold::{SEALED_COMMAND, Tombstone};
 use lockbridge_protocol::limits::{INBOX_COMMANDS, START_DELAY_DEFAULT, START_DELAY_MAXIMUM};
@@ -121,7 +121,15 @@ impl Engine {
         let sealed = self.sealer.seal(SEALED_COMMAND, &signed.encode_to_vec())?;
         let reserve = if verified.priority == Priority::Safety { Reserve::Safety } else { Reserve::Ordinary };
         let cancels_below = received.cancels_below;
-        self.append(entry::Body::Received(Received { sealed, ..received }), reserve).await?;
+        let entry = entry::Body::Received(Received { sealed, ..received.clone() });
+        match self.append(entry, reserve).await {
+            // The disk filled up since it was last looked at: rule D6, and the lane moves on.
+            Err(EngineError::Append(AppendError::Full)) if reserve == Reserve::Ordinary => {
+                let message = "the disk of the bridge is full: only revokes are accepted";
+                return self.reject(received, Some(&verified), "disk_full", message).await;
+            }
+            result => result?,
+        };
         self.enqueue(id, &verified.body, verified.command.max_start_delay_ms)?;
         if verified.priority == Priority::Safety {
             self.supersede_older(id, &verified, cancels_below).await?;

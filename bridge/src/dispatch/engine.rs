@@ -14,6 +14,7 @@ use prost::Message;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::Ended;
@@ -30,7 +31,7 @@ use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::{SealError, Sealer};
 use crate::state::fold::{Meta, Pairs, View};
 use crate::state::store::StoreError;
-use crate::system::{LockSystem, OperationError, UserObservation};
+use crate::system::{LockSystem, OperationError};
 
 /// Why the engine ended by itself: the process must end too (exit code 74), and the next start recovers.
 #[derive(Debug, Error)]
@@ -87,8 +88,14 @@ pub(super) struct System {
     pub(super) running: usize,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
+    /// Makes event reading begin again from the stored cursor.
+    pub(super) reread_events: Arc<Notify>,
+    /// A batch of events was not taken: all that follow are refused until reading begins again before it.
+    pub(super) events_refused: bool,
     pub(super) scan_waiters: Vec<oneshot::Sender<Result<(), OperationError>>>,
     pub(super) scan: super::intake::Scan,
+    /// Doors and groups are known: a complete scan came in, now or before.
+    pub(super) inventoried: bool,
 }
 
 /// A command that is under way.
@@ -98,7 +105,6 @@ pub(super) struct Running {
     pub(super) encoder: Option<String>,
     /// `None`: its holder is being observed, nothing has begun.
     pub(super) work: Option<Box<Work>>,
-    pub(super) before: Option<UserObservation>,
 }
 
 /// A doubt, or a question about a lost attempt.
@@ -171,10 +177,11 @@ impl Engine {
         self.durable = *durable.borrow_and_update();
         self.recover().await?;
         let shutdown = self.shutdown.clone();
+        let mut ticked = Instant::now();
         loop {
             self.begin_ready().await?;
             self.show();
-            let wait = self.next_wake();
+            let wake = self.next_wake(ticked);
             tokio::select! {
                 biased;
                 changed = durable.changed() => {
@@ -190,8 +197,12 @@ impl Engine {
                     Err(error) => tracing::error!(%error, "An effect's task ended without a result."),
                 },
                 () = shutdown.cancelled() => return self.stop(durable).await,
+                // Before requests: a steady stream of them must not keep deadlines from being seen.
+                () = tokio::time::sleep_until(wake) => {
+                    ticked = Instant::now();
+                    self.tick().await?;
+                }
                 Some(request) = requests.recv() => self.request(request).await?,
-                () = tokio::time::sleep(wait) => self.tick().await?,
             }
         }
     }
@@ -211,7 +222,9 @@ impl Engine {
         };
         self.append(entry::Body::Started(started), Reserve::Safety).await?;
         self.show_durable_state();
-        self.load_policy().await?;
+        if let Err(error) = self.load_policy().await? {
+            tracing::warn!(%error, "No valid policy: only revokes are allowed.");
+        }
         let commands = self.view().commands()?;
         for (id, record) in &commands {
             self.queue.put(*id, Slot::new(record, now, None));
@@ -350,10 +363,11 @@ impl Engine {
         Some(running)
     }
 
-    fn next_wake(&self) -> Duration {
+    fn next_wake(&self, ticked: Instant) -> Instant {
         let busy = self.queue.len() > 0 || !self.questions.is_empty() || self.draining;
-        let most = Duration::from_secs(if busy { 1 } else { 10 });
+        let regular = ticked + Duration::from_secs(if busy { 1 } else { 10 });
         let now = self.clock.since_boot();
-        self.queue.next_due().map_or(most, |due| due.saturating_sub(now).clamp(Duration::from_millis(1), most))
+        let pause = |due: Duration| due.saturating_sub(now).max(Duration::from_millis(1));
+        self.queue.next_due().map_or(regular, |due| regular.min(Instant::now() + pause(due)))
     }
 }

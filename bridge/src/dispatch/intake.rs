@@ -69,6 +69,7 @@ impl Engine {
             }
             if let Some(system) = self.systems.get_mut(&name) {
                 items.iter().for_each(|item| system.catalog.observe(item));
+                system.inventoried = !system.catalog.entrances.is_empty();
             }
         }
         Ok(())
@@ -145,6 +146,7 @@ impl Engine {
             self.report_inventory(lock_system, true).await?;
         }
         let Some(system) = self.systems.get_mut(lock_system) else { return Ok(()) };
+        system.inventoried = true;
         let scan = std::mem::take(&mut system.scan);
         for waiter in system.scan_waiters.drain(..) {
             drop(waiter.send(Ok(())));
@@ -184,7 +186,7 @@ impl Engine {
         let items = std::mem::take(&mut system.scan.changed);
         system.scan.changed_bytes = 0;
         system.scan.reported = true;
-        if self.is_outbox_full() {
+        if self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
             // Nothing is stored either, so that a later scan finds the same changes.
             return Ok(());
         }
@@ -206,8 +208,13 @@ impl Engine {
     }
 
     async fn events(&mut self, lock_system: &str, events: Vec<AccessEvent>, cursor: String) -> Result<(), EngineError> {
-        // The lock server keeps its log: what is not taken now is read again from the old cursor.
-        if self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
+        // The lock server keeps its log: what is not taken now is read again from the stored cursor. Until then nothing
+        // that follows may be taken, or the cursor would pass over it.
+        let full = self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly;
+        let Some(system) = self.systems.get_mut(lock_system) else { return Ok(()) };
+        if full || system.events_refused {
+            system.events_refused = true;
+            system.reread_events.notify_one();
             return Ok(());
         }
         if events.is_empty() && self.view().event_cursor(lock_system)? == cursor {
@@ -223,7 +230,7 @@ impl Engine {
                 event_cursor: cursor,
                 ..Reported::default()
             };
-            self.append(entry::Body::Reported(moved), Reserve::Ordinary).await?;
+            self.append(entry::Body::Reported(moved), Reserve::Safety).await?;
             return Ok(());
         }
         let body = AccessEvents { lock_system: lock_system.to_owned(), events };
@@ -290,7 +297,6 @@ impl Engine {
                 self.health.replace(&Scope::LockSystem(lock_system.to_owned()), reason);
             }
             Err(error) => {
-                self.note_reachability(lock_system, &error);
                 let Some(system) = self.systems.get_mut(lock_system) else { return };
                 system.reachable = Some(false);
                 system.unreachable.clone_from(&error.message);

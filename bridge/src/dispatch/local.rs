@@ -39,6 +39,9 @@ impl Engine {
             EngineRequest::ScanFailed { lock_system, error } => self.scan_failed(&lock_system, &error),
             EngineRequest::Probed { lock_system, result } => self.probed(&lock_system, result),
             EngineRequest::EventCursor { lock_system, answer } => {
+                if let Some(system) = self.systems.get_mut(&lock_system) {
+                    system.events_refused = false;
+                }
                 drop(answer.send(self.view().event_cursor(&lock_system)?));
             }
             EngineRequest::Status(done) => drop(done.send(self.status())),

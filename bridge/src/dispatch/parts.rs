@@ -65,11 +65,13 @@ pub fn build(
     let mut watched = Vec::new();
     for (config, adapter) in parts.systems {
         let (probe_now, scan_now) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let reread_events = Arc::new(Notify::new());
         watched.push(Watched {
             config: config.clone(),
             adapter: Arc::clone(&adapter),
             probe_now: Arc::clone(&probe_now),
             scan_now: Arc::clone(&scan_now),
+            reread_events: Arc::clone(&reread_events),
         });
         let name = config.name.clone();
         let system = System {
@@ -82,8 +84,11 @@ pub fn build(
             running: 0,
             probe_now,
             scan_now,
+            reread_events,
+            events_refused: false,
             scan_waiters: Vec::new(),
             scan: super::intake::Scan::default(),
+            inventoried: false,
         };
         systems.insert(name, system);
     }

@@ -25,6 +25,7 @@ pub(super) struct Watched {
     pub(super) adapter: Arc<dyn LockSystem>,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
+    pub(super) reread_events: Arc<Notify>,
 }
 
 /// Starts the tasks of one lock system; they end with `stop` or with the engine.
@@ -131,10 +132,15 @@ async fn events(watched: Watched, engine: mpsc::Sender<EngineRequest>) {
             }
             true
         };
-        let (result, alive) = tokio::join!(reading, forward);
-        if !alive {
-            return;
-        }
+        let result = tokio::select! {
+            (result, alive) = async { tokio::join!(reading, forward) } => {
+                if !alive {
+                    return;
+                }
+                result
+            }
+            () = watched.reread_events.notified() => Ok(()),
+        };
         if let Err(error) = result {
             tracing::debug!(lock_system = %watched.config.name, %error, "Event reading ended; it goes on from the cursor.");
         }

@@ -429,6 +429,7 @@ pub(super) struct Bench {
 pub(super) struct Authority {
     /// When the story began; wall time counts from here, over restarts too.
     base: Instant,
+    commands: u64,
     deliveries: u64,
     lanes: BTreeMap<String, u64>,
     pub(super) sent: Vec<(CommandId, Delivery)>,
@@ -445,7 +446,7 @@ fn audience() -> Audience {
 
 impl Authority {
     fn new() -> Self {
-        Self { base: Instant::now(), deliveries: 0, lanes: BTreeMap::new(), sent: Vec::new() }
+        Self { base: Instant::now(), commands: 0, deliveries: 0, lanes: BTreeMap::new(), sent: Vec::new() }
     }
 
     fn now_ms(&self) -> i64 {
@@ -458,7 +459,7 @@ impl Authority {
             Body::CancelCommand(_) => "user:u1".into(),
             Body::RefreshInventory(_) | Body::RunDiagnostics(_) => "system".into(),
             Body::ScanCredential(scan) => format!("encoder:{}", scan.encoder_external_id),
-            other => format!("user:{}", super::work::user_of(other).unwrap_or("u1")),
+            other => format!("user:{}", work::user_of(other).unwrap_or("u1")),
         }
     }
 
@@ -470,7 +471,8 @@ impl Authority {
         *sequence += 1;
         self.deliveries += 1;
         let mut id = [0x40; 16];
-        id[..8].copy_from_slice(&self.deliveries.to_be_bytes());
+        self.commands += 1;
+        id[..8].copy_from_slice(&self.commands.to_be_bytes());
         let interactive = mode_of(&body) == lockbridge_protocol::proto::tunnel::Mode::Interactive;
         let mut command = Command {
             version: VERSION,

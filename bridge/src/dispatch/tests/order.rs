@@ -81,7 +81,7 @@ async fn a_gap_holds_later_work_but_no_revoke_and_is_told() {
     bench.deliver(vec![Delivery { delivery_sequence: 4, command: missing }]).await;
     bench.until(first, CommandState::Superseded).await;
     bench.until(third, CommandState::Failed).await;
-    bench.wait(Duration::from_secs(2)).await;
+    bench.wait(Duration::from_secs(15)).await;
     assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::LaneGap));
     assert!(bench.handle.feed().borrow().lane_gaps.is_empty());
 }
