@@ -26,6 +26,12 @@ pub trait BridgeLink: Send + Sync + 'static {
     fn wake(&self, bridge_id: &str);
 }
 
+impl BridgeLink for crate::hub::Hub {
+    fn wake(&self, bridge_id: &str) {
+        Self::wake(self, bridge_id);
+    }
+}
+
 /// What the routes need.
 #[derive(Clone)]
 pub struct ApiState {

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{drain, print_line};
-use crate::api::{self, ApiState, BridgeLink};
+use super::{drain, print_line, upkeep};
+use crate::api::{self, ApiState};
 use crate::authority::Authority;
 use crate::clock::now_ms;
 use crate::enroll::{CERTIFICATE_FILE, Ca, Enroller};
@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let serving_hub = hub.serve(hub_listener, hub_tls, stop.clone());
     let api_url = format!("https://{}:{}", host(&arguments.hub_names), api_address.port());
     let router = api::router(ApiState {
-        store,
+        store: store.clone(),
         authority,
         link: Arc::new(hub.clone()),
         origin: api_url.clone(),
@@ -114,7 +114,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         tracing::info!(?reason, "Stopping.");
         stop.cancel();
     };
-    let ended = async { tokio::join!(serving_hub, serving_api, stopping) };
+    let ended = async { tokio::join!(serving_hub, serving_api, upkeep::attempts(store, stop.clone()), stopping) };
     tokio::select! {
         _ = ended => Ok(()),
         () = second_request(&stop) => bail!("stopped at once, by a second signal; sessions were not drained"),
@@ -139,12 +139,6 @@ fn hub_url(arguments: &ServeArguments, ca: &Ca, bound: SocketAddr) -> anyhow::Re
 fn host(names: &[String]) -> String {
     let name = names.first().map_or("localhost", String::as_str);
     if name.contains(':') { format!("[{name}]") } else { name.to_owned() }
-}
-
-impl BridgeLink for Hub {
-    fn wake(&self, bridge_id: &str) {
-        Self::wake(self, bridge_id);
-    }
 }
 
 /// One line for the parent process: everything is bound and ready.
