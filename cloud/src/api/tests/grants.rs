@@ -252,11 +252,11 @@ async fn a_refusal_of_the_lock_system_is_shown_and_tried_again_on_the_next_chang
 }
 
 #[tokio::test]
-async fn a_thousand_grants_take_seconds() {
+async fn a_season_of_grants_takes_seconds_and_pages_through() {
     let hotel = Hotel::open().await;
     let door = hotel.door("101").await;
     let start = std::time::Instant::now();
-    for number in 0..100 {
+    for number in 0..300 {
         let body = json!({
             "user_identity": {"full_name": format!("Guest {number}")},
             "acs_entrance_ids": [door],
@@ -265,11 +265,10 @@ async fn a_thousand_grants_take_seconds() {
         hotel.post("/access_grants/create", body).await;
     }
     let took = start.elapsed();
-    assert_eq!(hotel.commands().await.len(), 100);
-    assert!(took.as_secs() < 20, "100 grants took {took:?}");
+    assert_eq!(hotel.commands().await.len(), 300);
+    assert!(took.as_secs() < 60, "300 grants took {took:?}");
     let page = hotel.get("/access_grants/list?limit=60").await;
     let cursor = text(&page["pagination"]["next_page_cursor"]);
     let rest = hotel.get(&format!("/access_grants/list?limit=60&page_cursor={cursor}")).await;
-    assert_eq!(rest["access_grants"].as_array().map(Vec::len), Some(40));
-    println!("100 grants took {took:?}");
+    assert_eq!(rest["access_grants"].as_array().map(Vec::len), Some(60));
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(crate) use act::{Device, assign_card, encode, scan, scan_to_assign, unlock};
 pub use settle::sweep;
-pub(crate) use settle::{abandon, deny, doubt, fail, succeed};
+pub(crate) use settle::{abandon, doubt, fail, succeed};
 
 use super::{ModelError, Scope, Work, commands, scope, sql};
 
