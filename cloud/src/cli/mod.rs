@@ -6,6 +6,7 @@
 mod admin;
 mod drain;
 mod serve;
+mod upkeep;
 
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{drain, print_line};
+use super::{drain, print_line, upkeep};
 use crate::api::{self, ApiState};
 use crate::authority::Authority;
 use crate::clock::now_ms;
@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let serving_hub = hub.serve(hub_listener, hub_tls, stop.clone());
     let api_url = format!("https://{}:{}", host(&arguments.hub_names), api_address.port());
     let router = api::router(ApiState {
-        store,
+        store: store.clone(),
         authority,
         link: Arc::new(hub.clone()),
         origin: api_url.clone(),
@@ -114,7 +114,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         tracing::info!(?reason, "Stopping.");
         stop.cancel();
     };
-    let ended = async { tokio::join!(serving_hub, serving_api, stopping) };
+    let ended = async { tokio::join!(serving_hub, serving_api, upkeep::attempts(store, stop.clone()), stopping) };
     tokio::select! {
         _ = ended => Ok(()),
         () = second_request(&stop) => bail!("stopped at once, by a second signal; sessions were not drained"),
