@@ -22,7 +22,7 @@ const INTERACTIVE_START_DELAY_MS: u32 = 30_000;
 /// What the answer to a command will settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A holder's record, suspension or group membership; the resource is the acs_user.
+    /// A holder's record, suspension or group membership; the resource is the `acs_user`.
     User,
     /// Removal of a holder.
     UserDeletion,
@@ -84,7 +84,6 @@ impl<'a> Mutation<'a> {
 /// A command found again by its id.
 #[derive(Debug, Clone)]
 pub(crate) struct Issued {
-    pub(crate) acs_system_id: String,
     pub(crate) purpose: Purpose,
     pub(crate) resource_id: String,
     /// Of the resource at the time of issue.
@@ -177,13 +176,13 @@ fn note(
 pub(crate) fn find(work: &Work<'_>, command_id: CommandId) -> Result<Option<Issued>, ModelError> {
     let row = sql::one(
         work.connection,
-        "SELECT acs_system_id, purpose, resource_id, revision FROM issued_command WHERE command_id = ?1",
+        "SELECT purpose, resource_id, revision FROM issued_command WHERE command_id = ?1",
         [command_id.as_bytes()],
-        |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?)),
+        |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    Ok(row.and_then(|(acs_system_id, purpose, resource_id, revision)| {
+    Ok(row.and_then(|(purpose, resource_id, revision)| {
         let purpose = Purpose::parse(&purpose)?;
-        Some(Issued { acs_system_id, purpose, resource_id, revision })
+        Some(Issued { purpose, resource_id, revision })
     }))
 }
 

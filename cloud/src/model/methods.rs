@@ -8,6 +8,7 @@ use super::{ModelError, Scope, Work, events, sql};
 
 /// One way in, with what decides its state: the grant's share at its lock system and the card.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a row: each is a column and they are independent")]
 pub(crate) struct Method {
     pub(crate) access_method_id: String,
     pub(crate) workspace_id: String,

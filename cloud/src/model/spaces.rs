@@ -7,6 +7,7 @@ use super::{ModelError, Scope, Work, events, grants, sql};
 
 /// A named set of doors.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "the fields carry the names of the API")]
 pub(crate) struct Space {
     pub(crate) space_id: String,
     pub(crate) workspace_id: String,

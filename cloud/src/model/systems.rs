@@ -14,6 +14,7 @@ pub(crate) const LOGIN_REFUSED: &str = "acs_system_disconnected";
 
 /// One lock system behind one bridge.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "the fields carry the names of the API")]
 pub struct System {
     pub(crate) acs_system_id: String,
     pub(crate) workspace_id: String,

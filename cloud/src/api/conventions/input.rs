@@ -102,6 +102,7 @@ impl Input {
     }
 
     /// For updates: `None` when absent, `Some(None)` when null.
+    #[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
     pub(crate) fn change(&self, field: &str) -> Option<Option<String>> {
         self.has(field).then(|| self.text(field))
     }

@@ -10,6 +10,7 @@ use crate::model::{ModelError, Scope, Work, credentials, issues, sql, time};
 const LIMIT_DEFAULT: i64 = 900;
 
 /// One door as found on site.
+#[expect(clippy::struct_excessive_bools, reason = "a row: each is a column and they are independent")]
 pub(crate) struct Entrance {
     pub(crate) acs_entrance_id: String,
     pub(crate) acs_system_id: String,

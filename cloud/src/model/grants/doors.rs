@@ -10,6 +10,7 @@ use crate::model::{ModelError, Scope, Work, events, sql};
 
 /// A door as far as grants care.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a row: each is a column and they are independent")]
 pub(crate) struct Door {
     pub(crate) acs_entrance_id: String,
     pub(crate) acs_system_id: String,

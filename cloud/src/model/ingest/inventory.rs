@@ -22,7 +22,7 @@ pub(super) fn delta(
     let site = Site { work, acs_system_id: &system, occurred_at };
     for item in &delta.items {
         match &item.kind {
-            Some(Kind::Entrance(observed)) => site.entrance(item, observed)?,
+            Some(Kind::Entrance(observed)) => site.entrance(item, *observed)?,
             Some(Kind::Group(observed)) => site.group(item, observed)?,
             Some(Kind::User(observed)) => site.user(item, observed)?,
             Some(Kind::Encoder(_)) => site.encoder(item)?,
@@ -71,7 +71,7 @@ impl Site<'_, '_> {
         events::emit(self.work, &format!("{resource}.{what}"), self.occurred_at, &payload)
     }
 
-    fn entrance(&self, item: &InventoryItem, observed: &ObservedEntrance) -> Result<(), ModelError> {
+    fn entrance(&self, item: &InventoryItem, observed: ObservedEntrance) -> Result<(), ModelError> {
         if item.removed {
             let Some(id) = self.remove("acs_entrance", item)? else { return Ok(()) };
             self.tell("acs_entrance", &id, "removed")?;

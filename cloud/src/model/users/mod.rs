@@ -1,6 +1,6 @@
 //! Holders at a lock system.
 //!
-//! One acs_user per person and system. What its card should carry is numbered: every change of a grant, of groups or of
+//! One `acs_user` per person and system. What its card should carry is numbered: every change of a grant, of groups or of
 //! the schedule raises the user's `rights_revision`, and a card is current when it carries the newest number.
 
 mod changes;
@@ -18,6 +18,8 @@ use super::{ModelError, Scope, sql};
 
 /// One holder.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a row: each is a column and they are independent")]
+#[expect(clippy::struct_field_names, reason = "the fields carry the names of the API")]
 pub(crate) struct User {
     pub(crate) acs_user_id: String,
     pub(crate) workspace_id: String,
