@@ -15,7 +15,7 @@ pub(crate) fn list(scope: &Scope<'_>, input: &Input) -> Answer {
     let mut filter = Filter::workspace(scope, "");
     filter.within("action_attempt_id", input.list("action_attempt_ids"));
     let select = format!("SELECT {COLUMNS}, position FROM action_attempt");
-    let (rows, pagination) = filter.page(scope, input, (&select, "position", 12), LIMIT_DEFAULT, Attempt::read)?;
+    let (rows, pagination) = filter.page(scope, input, (&select, "position", 11), LIMIT_DEFAULT, Attempt::read)?;
     let documents = show(scope, &rows, |scope, attempt| attempt.document(scope.now_ms))?;
     Ok(json!({"action_attempts": documents, "pagination": pagination}))
 }

@@ -42,7 +42,7 @@ pub(crate) fn create(work: &Work<'_>, input: &Input) -> Answer {
         "mobile_key" if input.flag("is_multi_phone_sync_credential") == Some(true) => {}
         "mobile_key" => input.refuse("is_multi_phone_sync_credential", "must be true for mobile keys of this system"),
         "code" | "cloud_key" => {
-            input.refuse("access_method", format!("{mode} credentials are not offered by this system"))
+            input.refuse("access_method", format!("{mode} credentials are not offered by this system"));
         }
         _ => input.refuse("access_method", "must be one of code, card, mobile_key, cloud_key"),
     }

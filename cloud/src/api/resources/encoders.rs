@@ -100,6 +100,7 @@ pub(crate) fn scan_to_assign_credential(work: &Work<'_>, input: &Input) -> Answe
     Ok(json!({"action_attempt": attempt.document(work.now_ms)?}))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "lists show every resource through the same signature")]
 fn document(scope: &Scope<'_>, encoder: &Encoder) -> Result<Value, ModelError> {
     Ok(json!({
         "acs_encoder_id": encoder.device.id,

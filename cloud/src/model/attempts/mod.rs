@@ -61,12 +61,11 @@ pub(crate) struct Attempt {
     pub(crate) rights_revision: i64,
     pub(crate) in_doubt: bool,
     pub(crate) deadline_at: i64,
-    pub(crate) created_at: i64,
 }
 
 /// Columns in the order [`Attempt::read`] expects.
 pub(crate) const COLUMNS: &str = "action_attempt_id, action_type, status, result, error_type, error_message, acs_system_id, acs_credential_id, \
-     rights_revision, in_doubt, deadline_at, created_at";
+     rights_revision, in_doubt, deadline_at";
 
 impl Attempt {
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -82,7 +81,6 @@ impl Attempt {
             rights_revision: row.get(8)?,
             in_doubt: row.get(9)?,
             deadline_at: row.get(10)?,
-            created_at: row.get(11)?,
         })
     }
 
