@@ -78,7 +78,7 @@ pub fn check_signature(
 /// The part that needs the state and the time. Policy comes after it.
 pub fn check_state(verified: VerifiedCommand, known: &Known<'_>, now_ms: i64) -> Admission {
     let command = &verified.command;
-    let known_hash = known.live.map(|live| &live.hash).or(known.tombstone.map(|stone| &stone.hash));
+    let known_hash = known.live.map(|live| &live.hash).or_else(|| known.tombstone.map(|stone| &stone.hash));
     match known_hash {
         // Cancelled before it came: its id was reserved without knowing its bytes.
         Some(hash) if hash.is_empty() => {

@@ -61,10 +61,9 @@ impl Engine {
                         break;
                     }
                     let interactive = self.queue.get(&id).is_some_and(|slot| slot.interactive);
-                    match system.reachable {
-                        None => break,
-                        Some(false) if !interactive => continue,
-                        _ => progressed |= self.begin(id, None).await?,
+                    // Who waits in person is told at once; everything else waits for the lock system.
+                    if system.reachable == Some(true) || (system.reachable == Some(false) && interactive) {
+                        progressed |= self.begin(id, None).await?;
                     }
                 }
                 if !progressed {
@@ -281,7 +280,7 @@ impl Engine {
             intent.sealed_before = self.sealer.seal(SEALED_BEFORE, &plain)?;
         }
         if mode_of(body) == Mode::Interactive {
-            let mut update = self.update_of(&id, &loaded, CommandState::Executing, life.attempt);
+            let mut update = Self::update_of(&id, &loaded, CommandState::Executing, life.attempt);
             update.evidence = None;
             (intent.report_sequence, intent.sealed_report) = self.seal_report(update)?;
         }

@@ -195,7 +195,7 @@ impl Engine {
         let mut received =
             Received { rejection_code: code.to_owned(), rejection_message: message.to_owned(), ..received };
         if let Some(verified) = verified {
-            let mut update = self.update(&verified.command_id, &verified.hash, CommandState::Rejected, 0);
+            let mut update = Self::update(&verified.command_id, &verified.hash, CommandState::Rejected, 0);
             update.error = Some(error(code, message));
             (received.report_sequence, received.sealed_report) = self.seal_report(update)?;
         }
@@ -215,7 +215,7 @@ impl Engine {
         if let Some(stone) = ended.filter(|stone| stone.report_sequence <= self.meta.reports_acknowledged) {
             let hash = <[u8; 32]>::try_from(stone.hash.as_slice()).unwrap_or_default();
             let state = i32::try_from(stone.state).ok().and_then(|state| CommandState::try_from(state).ok());
-            let mut update = self.update(&command_id, &hash, state.unwrap_or_default(), 0);
+            let mut update = Self::update(&command_id, &hash, state.unwrap_or_default(), 0);
             if !stone.error_code.is_empty() {
                 update.error = Some(error(&stone.error_code, "told again: the command was delivered a second time"));
             }

@@ -328,18 +328,16 @@ impl Engine {
         else {
             return Ok(());
         };
-        match record {
-            Some(record) => {
-                let now = self.clock.since_boot();
-                let received = old.as_ref().map_or(now, |slot| slot.received);
-                let mut slot = Slot::new(&record, received, old.as_ref().and_then(|slot| slot.begin_by));
-                slot.retry_at = old.as_ref().and_then(|slot| slot.retry_at);
-                self.queue.put(*id, slot);
-            }
-            None => {
-                self.queue.forget(id);
-                self.questions.remove(id);
-            }
+        if let Some(record) = record {
+            let now = self.clock.since_boot();
+            let received = old.as_ref().map_or(now, |slot| slot.received);
+            let mut slot = Slot::new(&record, received, old.as_ref().and_then(|slot| slot.begin_by));
+            slot.retry_at = old.as_ref().and_then(|slot| slot.retry_at);
+            slot.waits_for = old.as_ref().map_or("", |slot| slot.waits_for);
+            self.queue.put(*id, slot);
+        } else {
+            self.queue.forget(id);
+            self.questions.remove(id);
         }
         self.refresh_lane(&lane)
     }

@@ -30,6 +30,15 @@ pub(super) struct Detail {
     pub(super) cancelled_ahead: Vec<u8>,
 }
 
+/// How a step closes (or leaves open) a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// An attempt ended, or none was needed.
+    Outcome,
+    /// A doubt ended, with a compensation or without.
+    Resolution(Option<CommandId>),
+}
+
 impl Default for Detail {
     fn default() -> Self {
         Self {
@@ -140,18 +149,18 @@ impl Engine {
             }
         };
         // A compensation is written before what it compensates is closed: a crash between must not lose it.
-        let compensation = match actions.contains(&Action::Compensate) {
-            true => self.compensate(&loaded).await?,
-            false => None,
-        };
+        let compensation = if actions.contains(&Action::Compensate) { self.compensate(&loaded).await? } else { None };
         for action in actions {
             match action {
-                Action::RecordOutcome(end) => self.record_end(&id, &loaded, state_of(end), life, &detail, None).await?,
+                Action::RecordOutcome(end) => {
+                    self.record_end(&id, &loaded, state_of(end), life, &detail, Closing::Outcome).await?;
+                }
                 Action::RecordResolution(end) => {
-                    self.record_end(&id, &loaded, state_of(end), life, &detail, Some(compensation)).await?;
+                    self.record_end(&id, &loaded, state_of(end), life, &detail, Closing::Resolution(compensation))
+                        .await?;
                 }
                 Action::RecordDoubt => {
-                    self.record_end(&id, &loaded, CommandState::InDoubt, life, &detail, None).await?;
+                    self.record_end(&id, &loaded, CommandState::InDoubt, life, &detail, Closing::Outcome).await?;
                     self.question(id, &loaded.record, false);
                 }
                 Action::RecordRequeue { counted } => {
@@ -191,15 +200,19 @@ impl Engine {
         state: CommandState,
         life: Life,
         detail: &Detail,
-        resolution: Option<Option<CommandId>>,
+        closing: Closing,
     ) -> Result<(), EngineError> {
         let facts = self.facts_of(loaded, &detail.change)?;
-        let mut update = self.update_of(id, loaded, state, life.attempt);
+        let mut update = Self::update_of(id, loaded, state, life.attempt);
         update.error.clone_from(&detail.error);
         update.evidence = Some(detail.evidence.clone());
         let (means, who) = detail.resolution.clone().unwrap_or_default();
-        let compensation = resolution.flatten().map(|id| id.0.to_vec()).unwrap_or_default();
-        if resolution.is_some() {
+        let compensation = match closing {
+            Closing::Resolution(Some(id)) => id.0.to_vec(),
+            Closing::Resolution(None) | Closing::Outcome => Vec::new(),
+        };
+        let resolves = matches!(closing, Closing::Resolution(_));
+        if resolves {
             update.resolution = Some(Resolution {
                 verdict: match state {
                     CommandState::Succeeded => "done",
@@ -215,7 +228,7 @@ impl Engine {
         let report = self.report(ReportBody::CommandUpdate(update));
         let (report_sequence, sealed_report) = self.seal(&report)?;
         let command_id = id.0.to_vec();
-        let body = if resolution.is_some() {
+        let body = if resolves {
             entry::Body::Resolved(Resolved {
                 command_id,
                 state: state as u32,
@@ -288,15 +301,9 @@ impl Engine {
     }
 
     /// An update about a stored command.
-    pub(super) fn update_of(
-        &self,
-        id: &CommandId,
-        loaded: &Loaded,
-        state: CommandState,
-        attempt: u32,
-    ) -> CommandUpdate {
+    pub(super) fn update_of(id: &CommandId, loaded: &Loaded, state: CommandState, attempt: u32) -> CommandUpdate {
         let hash = <[u8; 32]>::try_from(loaded.record.hash.as_slice()).unwrap_or_default();
-        let mut update = self.update(id, &hash, state, attempt);
+        let mut update = Self::update(id, &hash, state, attempt);
         if !loaded.record.operator.is_empty() {
             update.local = Some(LocalOrigin {
                 operator: loaded.record.operator.clone(),
@@ -311,7 +318,7 @@ impl Engine {
     }
 
     /// An update about a command.
-    pub(super) fn update(&self, id: &CommandId, hash: &[u8; 32], state: CommandState, attempt: u32) -> CommandUpdate {
+    pub(super) fn update(id: &CommandId, hash: &[u8; 32], state: CommandState, attempt: u32) -> CommandUpdate {
         CommandUpdate {
             command_id: id.0.to_vec(),
             command_hash: hash.to_vec(),

@@ -88,13 +88,13 @@ pub struct LaneGapNotice {
 pub struct CommandSummary {
     /// Text form of the id.
     pub command_id: String,
-    /// put_grant, ...
+    /// `put_grant`, ...
     pub kind: String,
     /// Where.
     pub lock_system: String,
     /// Ordered queue it stands in.
     pub lane: String,
-    /// queued, executing, in_doubt, ...
+    /// `queued`, `executing`, `in_doubt`, ...
     pub state: String,
     /// 0..=3 as in P0..P3.
     pub priority: u8,

@@ -68,7 +68,9 @@ impl Engine {
                 }
             }
             if let Some(system) = self.systems.get_mut(&name) {
-                items.iter().for_each(|item| system.catalog.observe(item));
+                for item in &items {
+                    system.catalog.observe(item);
+                }
                 system.inventoried = !system.catalog.entrances.is_empty();
             }
         }

@@ -325,6 +325,6 @@ fn head(lane: &Lane, slots: &HashMap<CommandId, Slot>) -> (Option<CommandId>, Op
     let order = |id: &CommandId| slots.get(id).map_or(u64::MAX, |slot| slot.order);
     match (in_order, local) {
         (Some(first), Some((at, second))) => (Some(if *at < order(&first) { *second } else { first }), gap),
-        (first, second) => (first.or(second.map(|(_, id)| *id)), gap),
+        (first, second) => (first.or_else(|| second.map(|(_, id)| *id)), gap),
     }
 }

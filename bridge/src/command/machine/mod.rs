@@ -177,17 +177,20 @@ pub struct Impossible {
 pub fn step(life: Life, event: Event) -> Result<(Life, Vec<Action>), Impossible> {
     let impossible = Err(Impossible { state: life.state, event });
     let ended = |end| Ok((Life { state: State::Ended(end), ..life }, vec![Action::RecordOutcome(end)]));
+    let taken_back = |end| Ok(taken_back(life, end));
     match (life.state, event) {
         (State::Queued, Event::Begun(class)) => {
             let attempt = life.attempt.saturating_add(1);
             Ok((Life { state: State::Executing(class), attempt, queries: 0, ..life }, vec![Action::RecordIntent]))
         }
-        (State::Queued, Event::Settled(true)) => ended(End::Succeeded),
-        (State::Queued, Event::Settled(false)) => without_effect(life),
-        (State::Queued, Event::DeadlinePassed) => taken_back(life, End::Expired),
-        (State::Queued, Event::Superseded) => taken_back(life, End::Superseded),
-        (State::Queued, Event::Cancelled) => taken_back(life, End::Cancelled),
-        (State::Queued, Event::PolicyBreach) => taken_back(life, End::Rejected),
+        (State::Queued, Event::Settled(true)) | (State::Asking, Event::Answered(Answer::Found)) => {
+            ended(End::Succeeded)
+        }
+        (State::Queued, Event::Settled(false)) => taken_back(End::Failed),
+        (State::Queued, Event::DeadlinePassed) => taken_back(End::Expired),
+        (State::Queued, Event::Superseded) => taken_back(End::Superseded),
+        (State::Queued, Event::Cancelled) => taken_back(End::Cancelled),
+        (State::Queued, Event::PolicyBreach) => taken_back(End::Rejected),
         (State::Executing(class), Event::Finished { end, again }) => Ok(finished(life, class, end, again)),
         (State::Executing(EffectClass::Repeatable), Event::Restarted) => Ok(requeue(life, false, true)),
         (State::Executing(EffectClass::Queryable) | State::Asking, Event::Restarted) => {
@@ -195,7 +198,6 @@ pub fn step(life: Life, event: Event) -> Result<(Life, Vec<Action>), Impossible>
         }
         (State::Executing(EffectClass::Blind), Event::Restarted) => Ok(doubt(life, EffectClass::Blind)),
         (State::Queued | State::InDoubt(_), Event::Restarted) => Ok((life, vec![])),
-        (State::Asking, Event::Answered(Answer::Found)) => ended(End::Succeeded),
         (State::Asking, Event::Answered(Answer::Absent)) => Ok(requeue(Life { uncertain: false, ..life }, true, false)),
         (State::Asking, Event::Answered(Answer::Unknown)) => {
             let queries = life.queries.saturating_add(1);
@@ -235,17 +237,12 @@ fn finished(life: Life, class: EffectClass, end: AttemptEnd, again: bool) -> (Li
     }
 }
 
-/// It cannot be done now; if an earlier attempt may have done it, that stays unknown.
-fn without_effect(life: Life) -> Result<(Life, Vec<Action>), Impossible> {
-    taken_back(life, End::Failed)
-}
-
 /// Ends a waiting command; one whose earlier attempt may have had its effect cannot say that nothing happened.
-fn taken_back(life: Life, end: End) -> Result<(Life, Vec<Action>), Impossible> {
+fn taken_back(life: Life, end: End) -> (Life, Vec<Action>) {
     if life.uncertain && end != End::Superseded {
-        return Ok(doubt(life, EffectClass::Repeatable));
+        return doubt(life, EffectClass::Repeatable);
     }
-    Ok((Life { state: State::Ended(end), ..life }, vec![Action::RecordOutcome(end)]))
+    (Life { state: State::Ended(end), ..life }, vec![Action::RecordOutcome(end)])
 }
 
 fn requeue(life: Life, counted: bool, uncertain: bool) -> (Life, Vec<Action>) {

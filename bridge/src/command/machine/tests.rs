@@ -6,6 +6,8 @@ const CLASSES: [EffectClass; 3] = [EffectClass::Repeatable, EffectClass::Queryab
 const ENDS: [End; 7] =
     [End::Succeeded, End::Failed, End::Rejected, End::Expired, End::Superseded, End::Cancelled, End::Abandoned];
 
+type Stepped = Result<(Life, Vec<Action>), Impossible>;
+
 fn states() -> Vec<State> {
     let mut states = vec![State::Queued, State::Asking];
     states.extend(CLASSES.map(State::Executing));
@@ -42,7 +44,7 @@ fn events() -> Vec<Event> {
 }
 
 /// Every state with every event, with and without earlier doubt, fresh and exhausted.
-fn every_step() -> impl Iterator<Item = (Life, Event, Result<(Life, Vec<Action>), Impossible>)> {
+fn every_step() -> impl Iterator<Item = (Life, Event, Stepped)> {
     let mut all = Vec::new();
     for state in states() {
         for event in events() {

@@ -180,13 +180,10 @@ impl Reader {
 
     fn number(&mut self, key: &str, table: &Map<String, Value>, name: &str, default: u64, most: u64) -> u64 {
         let Some(value) = table.get(name) else { return default };
-        match value.as_u64().filter(|number| *number <= most) {
-            Some(number) => number,
-            None => {
-                self.mistake(&format!("{key}.{name}"), &format!("a whole number from 0 to {most}"));
-                default
-            }
-        }
+        value.as_u64().filter(|number| *number <= most).unwrap_or_else(|| {
+            self.mistake(&format!("{key}.{name}"), &format!("a whole number from 0 to {most}"));
+            default
+        })
     }
 
     fn hours(&mut self, key: &str, table: &Map<String, Value>) -> Option<(Time, Time)> {

@@ -39,8 +39,8 @@ fn ruled(policy: Option<&Policy>, moment: Moment, facts: Facts<'_>, body: &Body,
     check(policy, moment, facts, body, &["101".to_owned()], &|_, _| used)
 }
 
-fn rule(ruling: Ruling) -> &'static str {
-    match ruling {
+fn rule(ruling: impl std::borrow::Borrow<Ruling>) -> &'static str {
+    match *ruling.borrow() {
         Ruling::Allowed => "allowed",
         Ruling::Wait(why) => why,
         Ruling::Breach { rule, .. } => rule,
@@ -123,7 +123,7 @@ fn hours_are_of_the_sites_clock_and_may_cross_midnight() {
 fn every_mistake_is_told_at_once() {
     let text = "version = 0\ncolour = 1\n[systems.tower]\nallow = [\"open_everything\"]\nhours = \"late\"\nencodes_per_hour = -1\n";
     let Err(PolicyError::Mistakes(mistakes)) = Policy::parse(text) else { panic!("five mistakes") };
-    let keys: std::collections::BTreeSet<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    let keys: BTreeSet<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
     let expected =
         ["colour", "systems.tower.allow", "systems.tower.encodes_per_hour", "systems.tower.hours", "version"];
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected);

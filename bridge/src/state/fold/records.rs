@@ -79,7 +79,7 @@ pub struct CommandRecord {
     /// `tunnel.v1.Mode`.
     #[prost(uint32, tag = "7")]
     pub mode: u32,
-    /// put_grant, ...
+    /// `put_grant`, ...
     #[prost(string, tag = "8")]
     pub kind: String,
     /// What a revoke of it names.
@@ -183,7 +183,7 @@ pub struct Revoked {
 /// A report that waits for the cloud.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct OutboxRecord {
-    /// command, inventory, events, event_gap, audit_checkpoint.
+    /// `command`, `inventory`, `events`, `event_gap`, `audit_checkpoint`.
     #[prost(string, tag = "1")]
     pub kind: String,
     /// The sealed `Report`.

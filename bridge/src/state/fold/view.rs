@@ -95,8 +95,7 @@ impl<'pairs, P: Pairs + ?Sized> View<'pairs, P> {
     /// The oldest batch of door events in the outbox.
     pub fn oldest_event_report(self) -> Result<Option<(u64, OutboxRecord)>, StoreError> {
         let marks = self.0.pairs(&[keys::EVENT_REPORTS], &[], 1)?;
-        let sequence =
-            marks.first().and_then(|(key, _)| key.get(1..)?.try_into().ok()).map(u64::from_be_bytes).unwrap_or(0);
+        let sequence = marks.first().and_then(|(key, _)| key.get(1..)?.try_into().ok()).map_or(0, u64::from_be_bytes);
         Ok(self.get(&keys::report(sequence))?.map(|record| (sequence, record)))
     }
 
