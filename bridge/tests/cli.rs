@@ -1,4 +1,5 @@
 //! The command line as an admin meets it, without a daemon.
+#![allow(clippy::expect_used, reason = "a test ends where its premise fails")]
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! A running server, and the commands that work beside it.
+#![allow(clippy::expect_used, reason = "a test ends where its premise fails")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

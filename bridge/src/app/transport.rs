@@ -37,7 +37,7 @@ impl BridgeTransport {
     ) {
         loop {
             let connected = stop.run_until_cancelled(status.wait_for(|status| status.connected)).await;
-            let Some(Ok(_)) = connected.map(|held| held.map(drop)) else { return };
+            let Some(Ok(())) = connected.map(|held| held.map(drop)) else { return };
             let shown = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(certificate) = shown {
                 let (identity, now_ms) = (self.identity.clone(), clock.wall_ms());
@@ -48,7 +48,7 @@ impl BridgeTransport {
                 }
             }
             let lost = stop.run_until_cancelled(status.wait_for(|status| !status.connected)).await;
-            let Some(Ok(_)) = lost.map(|held| held.map(drop)) else { return };
+            let Some(Ok(())) = lost.map(|held| held.map(drop)) else { return };
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
         .enable_all()
         .build()
         .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the enrollment: {error}")))?;
-    let summary = runtime.block_on(identity::enroll(options)).map_err(failure)?;
+    let summary = runtime.block_on(identity::enroll(options)).map_err(|error| failure(&error))?;
     let until = summary.certificate_not_after.map_or(0, jiff::Timestamp::as_millisecond);
     let value = json!({
         "bridge_id": summary.bridge_id,
@@ -71,8 +71,8 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn failure(error: EnrollError) -> Failure {
-    Failure::new(exit::ERROR, chain_text(&error)).reason("enrollment").hint(error.hint())
+fn failure(error: &EnrollError) -> Failure {
+    Failure::new(exit::ERROR, chain_text(error)).reason("enrollment").hint(error.hint())
 }
 
 fn host_name() -> String {

@@ -35,12 +35,12 @@ pub(super) fn run(arguments: &Arguments, file: &Path) -> Result<ExitCode, Failur
     let ended = runtime.block_on(app::run(config, options));
     // A read of standard input cannot be cancelled; it must not hold up the end.
     runtime.shutdown_background();
-    ended.map(|()| ExitCode::SUCCESS).map_err(failure)
+    ended.map(|()| ExitCode::SUCCESS).map_err(|error| failure(&error))
 }
 
-fn failure(error: AppError) -> Failure {
-    let failure = Failure::new(exit_code(&error), chain_text(&error)).reason("daemon");
-    match &error {
+fn failure(error: &AppError) -> Failure {
+    let failure = Failure::new(exit_code(error), chain_text(error)).reason("daemon");
+    match error {
         AppError::NotEnrolled => failure.hint("Run `lockbridge enroll` with the token from the cloud."),
         AppError::Journal(_) | AppError::JournalFailed => {
             failure.hint("Look at the disk; recovery reads the journal anew at the next start.")

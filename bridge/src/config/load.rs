@@ -41,10 +41,10 @@ pub struct Loaded {
 
 /// Reads all layers and validates them. `file` must exist; `bridge.d` beside it may.
 pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
-    load_layers(file, Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__").separator("__"))
+    load_layers(file, &Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__").separator("__"))
 }
 
-fn load_layers(file: &Path, environment: Environment) -> Result<Loaded, ConfigError> {
+fn load_layers(file: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
     let findings = Rc::new(RefCell::new(Findings::default()));
     let mut merged = Map::new();
     for path in layers(file, &findings) {
@@ -98,7 +98,9 @@ fn read(path: &Path, findings: &RefCell<Findings>) -> Option<Map<String, Value>>
     }
     match File::from(path).format(FileFormat::Toml).collect() {
         Ok(mut layer) => {
-            layer.values_mut().for_each(|value| *value = with_origin(value, &origin));
+            for value in layer.values_mut() {
+                *value = with_origin(value, &origin);
+            }
             Some(layer)
         }
         Err(error) => {

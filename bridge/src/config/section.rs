@@ -156,15 +156,12 @@ impl Section {
 
     fn list(&mut self, key: &str, expected: &str) -> Vec<Value> {
         let Some(value) = self.values.remove(key) else { return Vec::new() };
-        match value.kind.clone() {
-            ValueKind::Array(items) => {
-                self.in_force(key, &show(&value), value.origin());
-                items
-            }
-            _ => {
-                self.wrong(key, &value, expected);
-                Vec::new()
-            }
+        if let ValueKind::Array(items) = value.kind.clone() {
+            self.in_force(key, &show(&value), value.origin());
+            items
+        } else {
+            self.wrong(key, &value, expected);
+            Vec::new()
         }
     }
 
@@ -178,12 +175,11 @@ impl Section {
     pub(super) fn optional_section(&mut self, key: &str) -> Option<Self> {
         let value = self.values.remove(key)?;
         let origin = value.origin().unwrap_or(&self.origin).to_owned();
-        match value.kind.clone() {
-            ValueKind::Table(table) => Some(Self::new(self.key(key), &origin, table, Rc::clone(&self.findings))),
-            _ => {
-                self.wrong(key, &value, "a table");
-                None
-            }
+        if let ValueKind::Table(table) = value.kind.clone() {
+            Some(Self::new(self.key(key), &origin, table, Rc::clone(&self.findings)))
+        } else {
+            self.wrong(key, &value, "a table");
+            None
         }
     }
 

@@ -163,7 +163,7 @@ fn the_packaged_file_holds_and_documents_every_key() {
     let common = "state_directory control_socket policy_file state_key_file state_key_credential address format level \
                   proxy proxy_password_file proxy_password_credential disk_reserve_mib audit_retention_mib";
     let keys = common.split_whitespace().map(str::to_owned);
-    let vendor = super::salto_space::KEYS.split(", ").chain(super::validate::COMMON_KEYS.split(", "));
+    let vendor = salto_space::KEYS.split(", ").chain(validate::COMMON_KEYS.split(", "));
     let spelled_alike = ["password_credential", "key_credential"];
     for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str()))
     {

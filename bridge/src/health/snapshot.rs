@@ -61,7 +61,7 @@ pub struct ReasonStatus {
 pub struct LockSystemStatus {
     /// Name in the configuration.
     pub name: String,
-    /// salto_space, ...
+    /// `salto_space`, ...
     pub kind: &'static str,
     /// It answered the last probe and accepted us.
     pub reachable: bool,

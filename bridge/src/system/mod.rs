@@ -195,6 +195,7 @@ pub struct OperationError {
 
 /// What the lock system says of a holder: taken before a blind operation and again to resolve doubt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, told by the server independently")]
 pub struct UserObservation {
     /// The holder is known.
     pub exists: bool,

@@ -100,6 +100,7 @@ impl ApiClient {
     }
 
     /// The same server with another key.
+    #[must_use]
     pub fn with_bearer(&self, bearer: &str) -> Self {
         Self {
             host: self.host.clone(),

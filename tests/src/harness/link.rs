@@ -85,7 +85,9 @@ async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::
         return;
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
+        return;
+    }
     tokio::select! {
         // Either side closed; nothing is left to relay.
         _ended = copy_bidirectional(&mut client, &mut server) => return,
