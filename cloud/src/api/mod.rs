@@ -1,6 +1,6 @@
 //! The HTTP API: Seam-shaped routes over the resource model.
 //!
-//! Owns the wire conventions and how each resource is shown. Promises: every route is declared once in [`routes`]; a write
+//! Owns the wire conventions and how each resource is shown. Promises: every route is declared once in `routes`; a write
 //! answers after its transaction is durable, with the state it left; an error leaves nothing behind. Never decides what a
 //! change means (that is the [`model`](crate::model)), and never touches a bridge: it only wakes the hub after a commit.
 

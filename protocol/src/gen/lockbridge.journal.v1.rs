@@ -118,7 +118,7 @@ pub struct Received {
     /// same id and bytes as one we know: only the cursor moves
     #[prost(bool, tag = "20")]
     pub acknowledged_duplicate: bool,
-    /// what an overtaking revoke makes moot: grant:<id>, credential:<id>, suspension; empty: nothing
+    /// what an overtaking revoke makes moot: `grant:<id>`, `credential:<id>`, `suspension`; empty: nothing
     #[prost(string, tag = "21")]
     pub object: ::prost::alloc::string::String,
 }
@@ -162,7 +162,7 @@ pub struct Intent {
     pub sealed_report: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "8")]
     pub report_sequence: u64,
-    /// what the local policy counts: encodes:<encoder>, room:<entrance>, grants
+    /// what the local policy counts: `encodes:<encoder>`, `room:<entrance>`, `grants`
     #[prost(string, repeated, tag = "9")]
     pub rate_subjects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

@@ -335,7 +335,7 @@ pub struct Command {
     pub bridge_id: ::prost::alloc::string::String,
     #[prost(string, tag = "7")]
     pub lock_system: ::prost::alloc::string::String,
-    /// ordered queue of one resource: "user:<id>", "entrance:<external id>", "encoder:<external id>", "system"
+    /// ordered queue of one resource: `user:<id>`, `entrance:<external id>`, `encoder:<external id>`, `system`
     #[prost(string, tag = "8")]
     pub lane: ::prost::alloc::string::String,
     /// 1, 2, 3, ... per bridge and lane

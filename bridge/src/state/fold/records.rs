@@ -172,7 +172,7 @@ pub struct LaneRecord {
 /// An object made moot for older commands of the lane.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Revoked {
-    /// grant:<id>, credential:<id>, suspension.
+    /// `grant:<id>`, `credential:<id>`, `suspension`.
     #[prost(string, tag = "1")]
     pub object: String,
     /// Lane sequence of the revoke.

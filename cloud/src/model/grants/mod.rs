@@ -1,6 +1,6 @@
 //! Access grants: who, where, when, how; and their shares at each lock system.
 //!
-//! One function, [`reconcile::reconcile`], derives from a grant's wish what every lock system should hold, compares it with what was
+//! One function, `reconcile::reconcile`, derives from a grant's wish what every lock system should hold, compares it with what was
 //! last asked of it, and issues the difference. Creating, changing and deleting a grant, changing a space and losing a door
 //! on site all end there, so that they cannot disagree.
 //!

@@ -31,7 +31,7 @@ pub enum BridgeEvent<'a> {
     Credit([u64; 4], &'a str),
     /// Every report up to here is durable in the outbox.
     ReportsMade(u64),
-    /// Signed reports, as [`BridgeSession::reports_wanted`] asked for.
+    /// Signed reports, as [`BridgeSession::reports_wanted`](super::BridgeSession::reports_wanted) asked for.
     Reports(Vec<NumberedReport>),
     /// The figures that [`BridgeAction::HeartbeatDue`] asked for.
     Heartbeat(BridgeHeartbeat),

@@ -109,7 +109,7 @@ pub enum HubAction {
     Ping,
     /// Look the bridge up, open an epoch, then say [`HubEvent::Admit`] or [`HubEvent::Refuse`].
     Hello(Box<Hello>),
-    /// The session is open; deliveries may be [wanted](HubSession::wanted) from now on.
+    /// The session is open; deliveries may be [wanted](super::HubSession::wanted) from now on.
     Opened,
     /// The bridge no longer has these reports and the hub never got them: record the loss. First and last.
     ReportsMissing(u64, u64),
