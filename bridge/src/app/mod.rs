@@ -75,6 +75,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         .map_err(|source| AppError::ControlSocket { path: config.control_socket.clone(), source })?;
 
     let engine_stop = CancellationToken::new();
+    let (inventory_sender, inventory_at) = watch::channel(BTreeMap::new());
     let (engine, engine_run) = dispatch::build(
         EngineParts {
             clock: Arc::clone(&clock),
@@ -92,6 +93,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             systems,
             policy_file: config.policy_file.clone(),
             disk_reserve_bytes: config.disk_reserve_bytes,
+            inventory_at: inventory_sender,
         },
         engine_stop.clone(),
     );
@@ -103,7 +105,6 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let dialer = Dialer::new(config.proxy.clone());
     let time = TlsTime::new(Arc::clone(&clock));
     let transport = BridgeTransport::new(dialer.clone(), identity.clone(), time.clone());
-    let (_inventory, inventory_at) = watch::channel(BTreeMap::new());
     let tunnel = Tunnel::new(TunnelParts {
         transport: transport.clone(),
         engine: engine.clone(),

@@ -141,6 +141,7 @@ pub(super) struct Engine {
     pub(super) policy_file: PathBuf,
     pub(super) policy: Option<Policy>,
     pub(super) disk_reserve_bytes: u64,
+    pub(super) inventory_at: watch::Sender<BTreeMap<String, i64>>,
     /// As of the last entry folded.
     pub(super) meta: Meta,
     pub(super) last_sequence: u64,

@@ -149,6 +149,10 @@ impl Engine {
         }
         let Some(system) = self.systems.get_mut(lock_system) else { return Ok(()) };
         system.inventoried = true;
+        let now_ms = self.clock.wall_ms();
+        self.inventory_at.send_modify(|times| {
+            times.insert(lock_system.to_owned(), now_ms);
+        });
         let scan = std::mem::take(&mut system.scan);
         for waiter in system.scan_waiters.drain(..) {
             drop(waiter.send(Ok(())));

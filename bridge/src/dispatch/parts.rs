@@ -45,6 +45,8 @@ pub struct EngineParts {
     pub policy_file: PathBuf,
     /// Free space below which only safety commands are accepted.
     pub disk_reserve_bytes: u64,
+    /// Told the time of each complete inventory scan by lock system, ms since the epoch.
+    pub inventory_at: watch::Sender<BTreeMap<String, i64>>,
 }
 
 /// Builds the engine: its handle, and the future that runs it until the token is cancelled or the disk fails. The future
@@ -104,6 +106,7 @@ pub fn build(
         policy_file: parts.policy_file,
         policy: None,
         disk_reserve_bytes: parts.disk_reserve_bytes,
+        inventory_at: parts.inventory_at,
         meta: Meta::default(),
         last_sequence: durable.through,
         durable,

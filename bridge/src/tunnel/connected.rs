@@ -28,6 +28,8 @@ use crate::health::{ReasonCode, Scope};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Difference of the clocks that is told to people (rule N3).
 const SKEW_MS: u64 = 30_000;
+/// Skew beyond which no dates are written to a lock system (rule N3).
+const SKEW_UNTRUSTED_MS: u64 = 120_000;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -326,12 +328,14 @@ impl Connected<'_> {
     fn compare_clocks(&self, hub_ms: i64) {
         let own_ms = self.shared.clock.wall_ms();
         let skew_ms = own_ms.abs_diff(hub_ms);
-        if skew_ms > SKEW_MS {
-            let side = if own_ms < hub_ms { "behind" } else { "ahead of" };
-            let message = format!("this machine's clock is {} s {side} the cloud's", skew_ms / 1000);
-            self.shared.health.raise(Scope::Bridge, ReasonCode::Clock, message);
-        } else {
-            self.shared.health.clear(Scope::Bridge, ReasonCode::Clock);
+        let side = if own_ms < hub_ms { "behind" } else { "ahead of" };
+        let message = format!("This machine's clock is {} s {side} the cloud's.", skew_ms / 1000);
+        for (code, limit_ms) in [(ReasonCode::Clock, SKEW_MS), (ReasonCode::ClockUntrusted, SKEW_UNTRUSTED_MS)] {
+            if skew_ms > limit_ms {
+                self.shared.health.raise(Scope::Bridge, code, message.clone());
+            } else {
+                self.shared.health.clear(Scope::Bridge, code);
+            }
         }
     }
 }

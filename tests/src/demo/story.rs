@@ -130,10 +130,11 @@ async fn cut_with_work_in_hand(summary: &mut Summary, site: &Site, directory: &D
                 let name = format!("In Hand {number:04}");
                 grants.push(guest::grant(site, directory, &name, &["Main entrance"]).await?);
             }
+            let in_hand = |status: &Value| {
+                status["engine"]["queued"].as_u64().unwrap_or(0) + status["engine"]["executing"].as_u64().unwrap_or(0)
+            };
             let accepted = site
-                .wait_for_status("commands accepted by the bridge", Duration::from_secs(10), |status| {
-                    status["engine"]["queued"].as_u64().unwrap_or(0) + status["engine"]["executing"].as_u64().unwrap_or(0) > 5
-                })
+                .wait_for_status("commands accepted by the bridge", Duration::from_secs(10), |status| in_hand(status) > 5)
                 .await?;
             site.link.cut();
             site.wait_for_status("the loss of the session", Duration::from_secs(10), |status| {
@@ -147,8 +148,8 @@ async fn cut_with_work_in_hand(summary: &mut Summary, site: &Site, directory: &D
             site.simulator.post("/faults/clear", json!({})).await?;
             let carried = users(site).await?.len() - before.len();
             ensure!(carried > 0, "nothing was carried out");
-            let waiting = accepted["engine"]["queued"].as_u64().unwrap_or(0);
-            Ok((grants, format!("{waiting} commands waited at the cut; {carried} grants at the lock server without a cloud")))
+            let waiting = in_hand(&accepted);
+            Ok((grants, format!("{waiting} commands in hand at the cut; {carried} grants at the lock server without a cloud")))
         })
         .await
 }

@@ -570,6 +570,7 @@ impl Bench {
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),
                 disk_reserve_bytes: 0,
+                inventory_at: watch::Sender::new(BTreeMap::new()),
             },
             stop.clone(),
         );
