@@ -26,7 +26,6 @@ enum Task {
 /// Works until the writer has ended.
 pub(super) fn run(shared: &Shared) {
     let mut looked = Instant::now();
-    look(shared);
     loop {
         let done = match next_task(shared, looked) {
             None => return,
@@ -40,7 +39,7 @@ pub(super) fn run(shared: &Shared) {
                 .disk
                 .remove(&segment.path)
                 .and_then(|()| shared.options.disk.sync_directory(&shared.directory)),
-            Some(Task::Prepare(old, index)) => match prepare(shared, old, index) {
+            Some(Task::Prepare(old, index)) => match prepare(shared, old.as_ref(), index) {
                 Err(error) if is_full(&error) => {
                     note_full(shared, &error);
                     looked = Instant::now();
@@ -81,10 +80,11 @@ fn next_task(shared: &Shared, looked: Instant) -> Option<Task> {
             return Some(Task::Prepare(old, index));
         }
         let evidence = segments.retired.iter().position(|segment| segment.quarantined);
-        if let Some(place) = evidence.or((segments.retired.len() > JOURNAL_SEGMENTS_POOLED).then_some(0)) {
-            if let Some(segment) = segments.retired.remove(place) {
-                return Some(Task::Remove(segment));
-            }
+        let surplus = || (segments.retired.len() > JOURNAL_SEGMENTS_POOLED).then_some(0);
+        if let Some(place) = evidence.or_else(surplus)
+            && let Some(segment) = segments.retired.remove(place)
+        {
+            return Some(Task::Remove(segment));
         }
         let wait = wait.max(Duration::from_millis(1));
         segments = shared.segments_changed.wait_timeout(segments, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -92,45 +92,42 @@ fn next_task(shared: &Shared, looked: Instant) -> Option<Task> {
 }
 
 /// Makes one segment ready and hands it over.
-pub(super) fn prepare(shared: &Shared, old: Option<Segment>, index: u64) -> io::Result<()> {
+pub(super) fn prepare(shared: &Shared, old: Option<&Segment>, index: u64) -> io::Result<()> {
     let (disk, path) = (&shared.options.disk, names::segment(&shared.directory, index));
-    let file = match &old {
-        Some(segment) => {
-            let file = disk.open(&segment.path)?;
-            file.write_at(&[0; HEADER_BYTES], 0)?;
-            file.sync_data()?;
-            disk.rename(&segment.path, &path)?;
-            Shared::count(&shared.counters.prepared_bytes, HEADER_BYTES as u64);
-            file
-        }
-        None => {
-            let unfinished = names::unfinished(&path);
-            let filled = disk.create(&unfinished).and_then(|file| {
-                let zeros = vec![0; ZEROS];
-                let mut offset = 0;
-                while offset < shared.options.segment_bytes {
-                    let left = usize::try_from(shared.options.segment_bytes - offset).unwrap_or(ZEROS).min(ZEROS);
-                    file.write_at(&zeros[..left], offset)?;
-                    offset += left as u64;
+    let file = if let Some(segment) = old {
+        let file = disk.open(&segment.path)?;
+        file.write_at(&[0; HEADER_BYTES], 0)?;
+        file.sync_data()?;
+        disk.rename(&segment.path, &path)?;
+        Shared::count(&shared.counters.prepared_bytes, HEADER_BYTES as u64);
+        file
+    } else {
+        let unfinished = names::unfinished(&path);
+        let filled = disk.create(&unfinished).and_then(|file| {
+            let zeros = vec![0; ZEROS];
+            let mut offset = 0;
+            while offset < shared.options.segment_bytes {
+                let left = usize::try_from(shared.options.segment_bytes - offset).unwrap_or(ZEROS).min(ZEROS);
+                file.write_at(&zeros[..left], offset)?;
+                offset += left as u64;
+            }
+            file.sync_all()?;
+            Ok(file)
+        });
+        let file = match filled {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => {
+                // What was written so far would only keep others from writing.
+                if let Err(error) = disk.remove(&unfinished) {
+                    tracing::debug!(%error, "Unfinished segment not removed.");
                 }
-                file.sync_all()?;
-                Ok(file)
-            });
-            let file = match filled {
-                Ok(file) => file,
-                Err(error) if is_full(&error) => {
-                    // What was written so far would only keep others from writing.
-                    if let Err(error) = disk.remove(&unfinished) {
-                        tracing::debug!(%error, "Unfinished segment not removed.");
-                    }
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            };
-            disk.rename(&unfinished, &path)?;
-            Shared::count(&shared.counters.prepared_bytes, shared.options.segment_bytes);
-            file
-        }
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        disk.rename(&unfinished, &path)?;
+        Shared::count(&shared.counters.prepared_bytes, shared.options.segment_bytes);
+        file
     };
     disk.sync_directory(&shared.directory)?;
     shared.segments().prepared.push_back(Prepared { index, path, file });
@@ -149,7 +146,8 @@ fn note_full(shared: &Shared, error: &io::Error) {
     look(shared);
 }
 
-fn look(shared: &Shared) {
+/// Tells how much is free on the file system.
+pub(super) fn look(shared: &Shared) {
     match shared.options.disk.free_bytes(&shared.directory) {
         Ok(free) => {
             shared.space.send_if_modified(|space| std::mem::replace(&mut space.disk_free_bytes, free) != free);

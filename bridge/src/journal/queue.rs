@@ -30,6 +30,7 @@ pub(super) struct Waiting {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that come about independently")]
 pub(super) struct Queue {
     pub(super) waiting: Waiting,
     /// Bytes the writer has taken and not yet made durable; they count towards the bound.

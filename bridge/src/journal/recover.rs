@@ -131,6 +131,7 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
     let prepared = shared.segments().prepared.len() as u64;
     let room = i64::try_from(prepared * shared.capacity() + writer.left()).unwrap_or(i64::MAX);
     shared.change_room(|queue| queue.room = room);
+    prepare::look(&shared);
     Checkpoints::new(&shared).sweep();
     Ok(Recovered { shared, writer, opened })
 }
@@ -188,13 +189,11 @@ fn owner(headers: &[SegmentHeader]) -> Option<StoreId> {
     headers.iter().map(|it| it.store_id).max_by_key(|store_id| (weight(*store_id), *store_id))
 }
 
+/// Segments in use, segments prepared, and what was set aside.
+type Sorted = (Vec<Found>, Vec<Prepared>, Vec<Damage>);
+
 /// Tells used segments from prepared ones, and sets foreign ones aside.
-fn sort_out(
-    disk: &dyn Disk,
-    found: Vec<Found>,
-    store_id: StoreId,
-    segment_bytes: u64,
-) -> Result<(Vec<Found>, Vec<Prepared>, Vec<Damage>), OpenError> {
+fn sort_out(disk: &dyn Disk, found: Vec<Found>, store_id: StoreId, segment_bytes: u64) -> Result<Sorted, OpenError> {
     let last_used =
         found.iter().filter(|it| it.header.is_ok() && !it.quarantined).map(|it| it.index).max().unwrap_or(0);
     let (mut used, mut prepared, mut damage) = (Vec::new(), Vec::new(), Vec::new());

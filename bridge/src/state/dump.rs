@@ -20,7 +20,7 @@ use crate::limits::CHECKPOINT_SIDE_BYTES;
 /// Keys a step, which is also how long an apply may have to wait.
 const STEP: usize = 128;
 /// From the end of the dump to its last entry being durable.
-const DURABLE_DEADLINE: Duration = Duration::from_secs(60);
+const DURABLE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Why no checkpoint was made. None of these loses anything.
 #[derive(Debug, Error)]
@@ -120,10 +120,10 @@ impl Dump {
 impl Drop for Dump {
     fn drop(&mut self) {
         lock(&self.progress).cancelled = true;
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!("The checkpoint thread panicked.");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("The checkpoint thread panicked.");
         }
     }
 }

@@ -109,9 +109,9 @@ fn kept_after_a_kill_and_after_closing_rebuilt_when_deleted() {
     let expected = model(&all);
     let (journal, mut working_set, opened) = open(state.path(), u64::MAX);
     assert!(matches!(opened.origin, Origin::Rebuilt { .. }));
-    all.iter().for_each(|payload| {
+    for payload in &all {
         append(&journal, &mut working_set, payload);
-    });
+    }
     assert!(journal.wait_durable(300, DEADLINE));
     assert_eq!(content(&working_set), expected);
     working_set.close().expect("closes");
@@ -159,9 +159,9 @@ fn a_damaged_sled_is_rebuilt() {
     let state = tempfile::tempdir().expect("a directory");
     let all = payloads(200, 2);
     let (journal, mut working_set, _) = open(state.path(), u64::MAX);
-    all.iter().for_each(|payload| {
+    for payload in &all {
         append(&journal, &mut working_set, payload);
-    });
+    }
     working_set.close().expect("closes");
     drop(journal);
     std::fs::write(state.path().join("working-set/db"), vec![0xA5; 100_000]).expect("written");
@@ -176,9 +176,9 @@ fn a_working_set_ahead_of_the_journal_is_rebuilt() {
     let (state, later) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let all = payloads(50, 3);
     let (journal, mut working_set, _) = open(state.path(), u64::MAX);
-    all.iter().for_each(|payload| {
+    for payload in &all {
         append(&journal, &mut working_set, payload);
-    });
+    }
     assert!(journal.wait_durable(50, DEADLINE));
     copy(&state.path().join("journal"), &later.path().join("journal"));
     append(&journal, &mut working_set, b"\x03the journal of the copy never saw this");
@@ -248,9 +248,9 @@ fn a_checkpoint_of_another_schema_is_refused_by_name() {
     }
     let state = tempfile::tempdir().expect("a directory");
     let (journal, mut working_set, _) = open(state.path(), 20_000);
-    payloads(1_000, 5).iter().for_each(|payload| {
+    for payload in &payloads(1_000, 5) {
         append(&journal, &mut working_set, payload);
-    });
+    }
     working_set.settle();
     assert!(journal.begins_at().expect("segments").next > 1);
     drop(working_set);
@@ -307,9 +307,13 @@ proptest! {
         let all = payloads(before + after, salt);
         let (journal, mut working_set, _) = open(state.path(), u64::MAX);
         let (first, second) = all.split_at(before as usize);
-        first.iter().for_each(|payload| { append(&journal, &mut working_set, payload); });
+        for payload in first {
+            append(&journal, &mut working_set, payload);
+        }
         working_set.begin_checkpoint();
-        second.iter().for_each(|payload| { append(&journal, &mut working_set, payload); });
+        for payload in second {
+            append(&journal, &mut working_set, payload);
+        }
         working_set.settle();
         let checkpoints = journal.checkpoints().newest_first();
         prop_assert_eq!(checkpoints[0].header.sequence, u64::from(before));

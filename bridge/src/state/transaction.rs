@@ -70,7 +70,7 @@ pub(super) fn merge(
             (None, None) => break,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some((below, _)), Some((changed, _))) => below < changed,
+            (Some((below, _)), Some((above, _))) => below < above,
         };
         if from_base {
             merged.extend(base.next());

@@ -63,10 +63,10 @@ impl Trust {
     /// sled failed.
     pub(super) fn end(&self) {
         let removed = fs::remove_file(&self.path).and_then(|()| self.sync_directory());
-        if let Err(error) = removed {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::error!(%error, path = %self.path.display(), "Remove this file by hand before the next start.");
-            }
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(%error, path = %self.path.display(), "Remove this file by hand before the next start.");
         }
     }
 

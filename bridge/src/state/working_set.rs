@@ -135,16 +135,13 @@ impl<F: Fold> WorkingSet<F> {
             },
             Err(reason) => (None, reason),
         };
-        let (store, position, unclean, mut opened) = match kept {
-            Some((store, position, unclean)) => {
-                let opened = WorkingSetOpened { origin: Origin::Kept, entries: 0, lost: Vec::new() };
-                (store, position, unclean, opened)
-            }
-            None => {
-                let (store, position) = rebuild_base(&directory, journal, F::SCHEMA_VERSION, options, &trust)?;
-                let origin = Origin::Rebuilt { reason: reason.to_owned() };
-                (store, position, 0, WorkingSetOpened { origin, entries: 0, lost: Vec::new() })
-            }
+        let mut opened = WorkingSetOpened { origin: Origin::Kept, entries: 0, lost: Vec::new() };
+        let (store, position, unclean) = if let Some(kept) = kept {
+            kept
+        } else {
+            opened.origin = Origin::Rebuilt { reason: reason.to_owned() };
+            let (store, position) = rebuild_base(&directory, journal, F::SCHEMA_VERSION, options, &trust)?;
+            (store, position, 0)
         };
         let checkpoints = journal.checkpoints();
         let newest = checkpoints.newest_first().first().map_or(0, |file| file.header.sequence);

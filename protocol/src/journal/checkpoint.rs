@@ -185,9 +185,11 @@ impl CheckpointDecoder {
         if *head == [0; ITEM_HEAD_BYTES] {
             return self.trailer(rest);
         }
-        let [a, b, c, d, e, f, g, h] = *head;
-        let length = |bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
-        let (key, value) = (length([a, b, c, d]), length([e, f, g, h]));
+        let (Some(key), Some(value)) = (head.first_chunk::<4>(), head.last_chunk::<4>()) else {
+            return Ok(CheckpointStep::More(ITEM_HEAD_BYTES));
+        };
+        let length = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).unwrap_or(usize::MAX);
+        let (key, value) = (length(key), length(value));
         if key == 0 || key > KEY_BYTES || value > VALUE_BYTES {
             return Err(CheckpointError::TooLong { key, value });
         }

@@ -124,7 +124,8 @@ proptest! {
             // In the last batch a flipped bit cannot be told from a torn write; the batch did not happen.
             prop_assert_eq!(&open.entries, &expected(&written, hit));
             prop_assert!(open.lost.is_empty());
-            prop_assert_eq!(open.ending, Ending::Torn);
+            // A start marker alone, its magic flipped, is nothing recognisable, and nothing is missing without it.
+            prop_assert!(open.ending == Ending::Torn || batches[hit].is_empty());
         }
         let later = batches[hit + 1..].iter().any(|batch| !batch.is_empty());
         if later {

@@ -21,6 +21,8 @@ const PRODUCERS: [usize; 3] = [1, 64, 256];
 const ROUNDS: usize = 3;
 /// How long one case of one round runs.
 const CASE: Duration = Duration::from_secs(2);
+/// 28 MiB of them: all prepared segments, and the pool of retired ones.
+const WARM_UP_ENTRIES: u64 = 53_248;
 const SLOW_FLUSH: Duration = Duration::from_millis(2);
 
 /// One case of one round.
@@ -151,8 +153,7 @@ fn measure_journal(directory: &Path, delay: Duration, producers: usize) -> anyho
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let journal = Arc::new(journal);
     let steps = runtime.block_on(async {
-        // Long enough for the journal to have used and taken back segments: what a bridge in its first week still does.
-        produce(&journal, producers, CASE / 4).await?;
+        warm_up(&journal).await?;
         let before = journal.statistics();
         let begin = Instant::now();
         let steps = produce(&journal, producers, CASE).await?;
@@ -171,6 +172,20 @@ fn measure_journal(directory: &Path, delay: Duration, producers: usize) -> anyho
         ..Figures::default()
     };
     Ok(timed(figures, steps, elapsed))
+}
+
+/// Writes so much that the journal has begun to take back segments, as it does after its first days.
+async fn warm_up(journal: &Journal) -> anyhow::Result<()> {
+    let mut durable = journal.durable();
+    for number in 0..WARM_UP_ENTRIES {
+        let sequence = journal.append(vec![7; PAYLOAD_BYTES], Reserve::Ordinary).await?;
+        if number % 4_096 == 4_095 {
+            let reached = durable.wait_for(|durable| durable.failed || durable.through >= sequence).await?;
+            ensure!(!reached.failed, "the journal failed");
+            journal.retire(sequence, 0);
+        }
+    }
+    Ok(())
 }
 
 /// Each producer appends an entry and waits until it is durable, over and over.
