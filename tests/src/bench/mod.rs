@@ -2,8 +2,12 @@
 //!
 //! Owns the tables and the JSON they are also written as. Never: states a figure that was not measured just now.
 
+pub mod daemon;
+pub mod drain;
 pub mod journal;
+pub mod latency;
 pub mod reopen;
+mod whole;
 
 use std::fmt::Write as _;
 use std::time::Duration;

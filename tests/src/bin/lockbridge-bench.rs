@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lockbridge_tests::bench::{Table, journal, reopen};
+use lockbridge_tests::bench::{Table, daemon, drain, journal, latency, reopen};
 
 /// Benches of Lockbridge. Each compares with something measured in the same run.
 #[derive(Debug, Parser)]
@@ -26,6 +26,24 @@ enum Bench {
     Journal,
     /// Opening after a kill with 100,000 entries pending.
     Reopen,
+    /// From the hub's command to the first byte at the lock server, one command at a time.
+    Latency {
+        /// Openings measured.
+        #[arg(long, default_value_t = 300, value_name = "COUNT")]
+        samples: usize,
+    },
+    /// A backlog of grants that waited at the cloud, to a lock server that answers at once.
+    Drain {
+        /// Grants made while the link is cut.
+        #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+        commands: usize,
+    },
+    /// Size, start, idle memory and CPU of the daemon, and its start with a long journal.
+    Daemon {
+        /// Entries of the long journal.
+        #[arg(long, default_value_t = 100_000, value_name = "COUNT")]
+        entries: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     let tables: Vec<Table> = match arguments.bench {
         Bench::Journal => journal::run(&arguments.directory)?,
         Bench::Reopen => reopen::run(&arguments.directory)?,
+        Bench::Latency { samples } => latency::run(&arguments.directory, samples)?,
+        Bench::Drain { commands } => drain::run(commands)?,
+        Bench::Daemon { entries } => daemon::run(entries)?,
     };
     let mut output = std::io::stdout().lock();
     for table in &tables {

@@ -1,10 +1,13 @@
-//! The internet between bridge and cloud: a TCP relay that can be cut, black-holed and mended.
+//! The network between two processes: a TCP relay that can be cut, black-holed and mended, and that can write down what
+//! passes and when.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,12 +22,32 @@ enum Line {
     Silent,
 }
 
+/// Pieces that one recording holds; what passes afterwards is not written down.
+const RECORDED_PIECES: usize = 4_096;
+/// Bytes read at once: more than any single message that is looked for.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Bytes that passed together.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// When they had arrived at the relay; they go on afterwards.
+    pub at: Instant,
+    /// From the server to the client.
+    pub to_client: bool,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a recording collects; nothing while there is none.
+type Recording = Arc<Mutex<Option<Vec<Passed>>>>;
+
 /// A relay in front of one address; the task ends with this value.
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
     target: Arc<watch::Sender<Option<SocketAddr>>>,
     line: Arc<watch::Sender<Line>>,
+    recording: Recording,
     task: JoinHandle<()>,
 }
 
@@ -35,8 +58,9 @@ impl Link {
         let address = listener.local_addr()?;
         let line = Arc::new(watch::Sender::new(Line::Up));
         let target = Arc::new(watch::Sender::new(None));
-        let task = tokio::spawn(relay(listener, target.subscribe(), line.subscribe()));
-        Ok(Self { address, target, line, task })
+        let recording = Recording::default();
+        let task = tokio::spawn(relay(listener, target.subscribe(), line.subscribe(), Arc::clone(&recording)));
+        Ok(Self { address, target, line, recording, task })
     }
 
     /// Where new connections go: a server may come back on another port.
@@ -63,6 +87,16 @@ impl Link {
     pub fn mend(&self) {
         self.line.send_replace(Line::Up);
     }
+
+    /// Begins to write down what passes, of all connections.
+    pub fn record(&self) {
+        *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// What passed since [`record`](Self::record), in the order it arrived; the recording goes on.
+    pub fn recorded(&self) -> Vec<Passed> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
 }
 
 impl Drop for Link {
@@ -71,30 +105,92 @@ impl Drop for Link {
     }
 }
 
-async fn relay(listener: TcpListener, target: watch::Receiver<Option<SocketAddr>>, line: watch::Receiver<Line>) {
+async fn relay(
+    listener: TcpListener,
+    target: watch::Receiver<Option<SocketAddr>>,
+    line: watch::Receiver<Line>,
+    recording: Recording,
+) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         let Some(target) = *target.borrow() else { continue };
-        connections.spawn(connection(client, target, line.clone()));
+        connections.spawn(connection(client, target, line.clone(), Arc::clone(&recording)));
     }
 }
 
-async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>) {
+async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, recording: Recording) {
     if *line.borrow_and_update() == Line::Cut {
         return;
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return };
-    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
-        return;
-    }
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (client_reader, client_writer) = client.split();
+    let (server_reader, server_writer) = server.split();
+    let both = async {
+        tokio::try_join!(
+            pass_on(client_reader, server_writer, &recording, false),
+            pass_on(server_reader, client_writer, &recording, true)
+        )
+    };
     tokio::select! {
-        // Either side closed; nothing is left to relay.
-        _ended = copy_bidirectional(&mut client, &mut server) => return,
+        // Both sides closed, or one was lost; nothing is left to relay.
+        _ended = both => return,
         _changed = line.wait_for(|line| *line != Line::Up) => {}
     }
     if *line.borrow() == Line::Silent {
         // Hold both ends open until the line is cut or the harness ends.
         let _cut = line.wait_for(|line| *line == Line::Cut).await;
+    }
+}
+
+/// Until `from` is closed, which is passed on too.
+async fn pass_on(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    recording: &Mutex<Option<Vec<Passed>>>,
+    to_client: bool,
+) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        let at = Instant::now();
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return to.shutdown().await };
+        if let Some(pieces) = recording.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            && pieces.len() < RECORDED_PIECES
+        {
+            pieces.push(Passed { at, to_client, bytes: bytes.to_vec() });
+        }
+        to.write_all(bytes).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_passes_is_written_down_in_both_directions_once_asked_for() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let link = Link::open().await.unwrap();
+        link.lead_to(server.local_addr().unwrap());
+        let mut client = TcpStream::connect(link.address()).await.unwrap();
+        let (mut served, _) = server.accept().await.unwrap();
+        let mut read = [0; 3];
+        client.write_all(b"one").await.unwrap();
+        served.read_exact(&mut read).await.unwrap();
+        link.record();
+        let begun = Instant::now();
+        client.write_all(b"two").await.unwrap();
+        served.read_exact(&mut read).await.unwrap();
+        served.write_all(b"ans").await.unwrap();
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"ans");
+        drop(client);
+        assert_eq!(served.read(&mut read).await.unwrap(), 0, "the close is passed on");
+        let passed = link.recorded();
+        let seen: Vec<_> = passed.iter().map(|piece| (piece.to_client, piece.bytes.as_slice())).collect();
+        assert!(seen.contains(&(false, b"two".as_slice())) && !seen.contains(&(false, b"one".as_slice())), "{seen:?}");
+        assert!(passed.iter().all(|piece| piece.at >= begun));
     }
 }

@@ -12,7 +12,7 @@ mod wait;
 
 pub use binaries::{Binaries, build};
 pub use http::{ApiClient, ApiError};
-pub use link::Link;
+pub use link::{Link, Passed};
 pub use process::{Process, Ready};
 pub use site::{Site, SiteOptions};
 pub use wait::{WaitError, until};

@@ -41,11 +41,24 @@ pub struct SiteOptions {
     pub simulator: Vec<String>,
     /// The whole policy file.
     pub policy: String,
+    /// Level of the bridge's log.
+    pub log_level: &'static str,
+    /// Seconds between probes of the lock server, and between questions for new events.
+    pub poll_interval_s: u32,
+    /// Puts a relay between bridge and lock server: [`Site::lock_server_link`].
+    pub relay_lock_server: bool,
 }
 
 impl Default for SiteOptions {
     fn default() -> Self {
-        Self { lock_system: String::new(), simulator: Vec::new(), policy: POLICY.to_owned() }
+        Self {
+            lock_system: String::new(),
+            simulator: Vec::new(),
+            policy: POLICY.to_owned(),
+            log_level: "debug",
+            poll_interval_s: 1,
+            relay_lock_server: false,
+        }
     }
 }
 
@@ -58,6 +71,8 @@ pub struct Site {
     pub simulator: ApiClient,
     /// The internet between bridge and cloud.
     pub link: Link,
+    /// The site's network between bridge and lock server, if it was asked for.
+    pub lock_server_link: Option<Link>,
     /// Workspace of the site.
     pub workspace_id: String,
     /// An API key of the workspace.
@@ -93,6 +108,10 @@ impl Site {
             start_simulator(binaries, path, &simulator_arguments, ["127.0.0.1:0"; 3]).await?;
         let stp: SocketAddr = field(&ready, "stp")?.parse()?;
         let simulator_control = field(&ready, "control")?;
+        let lock_server_link = if options.relay_lock_server { Some(Link::open().await?) } else { None };
+        if let Some(relay) = &lock_server_link {
+            relay.lead_to(stp);
+        }
 
         let (cloud, ready) = start_cloud(binaries, path, &link, "127.0.0.1:0").await?;
         link.lead_to(field(&ready, "hub_address")?.parse()?);
@@ -111,6 +130,7 @@ impl Site {
             api: ApiClient::secure(&api_address, &ca, &api_key)?,
             simulator: ApiClient::plain(&simulator_control)?,
             link,
+            lock_server_link,
             workspace_id,
             api_key,
             api_address,
@@ -194,6 +214,11 @@ impl Site {
     /// The running cloud.
     pub fn cloud(&mut self) -> &mut Process {
         &mut self.cloud
+    }
+
+    /// The running simulator.
+    pub fn simulator_process(&self) -> &Process {
+        &self.simulator_process
     }
 
     /// `kill -9` of the daemon.
@@ -287,6 +312,7 @@ impl Site {
 
     fn write_configuration(&self, options: &SiteOptions) -> Result<()> {
         let folder = self.folder().display();
+        let lock_server = self.lock_server_link.as_ref().map_or(self.stp, Link::address);
         let configuration = format!(
             r#"
 [bridge]
@@ -296,7 +322,7 @@ policy_file = "{folder}/policy.toml"
 [health]
 address = "127.0.0.1:0"
 [log]
-level = "debug"
+level = "{}"
 [storage]
 disk_reserve_mib = 16
 [lock_system.{LOCK_SYSTEM}]
@@ -305,17 +331,20 @@ display_name = "Example house"
 time_zone = "Europe/Madrid"
 host = "{}"
 port = {}
-probe_interval_s = 1
+probe_interval_s = {}
 encoders = ["Front desk 1", "Front desk 2"]
 access_levels = [
   {{ external_id = "RESIDENTS", name = "Residents", entrances = ["MAIN"] }},
   {{ external_id = "LEISURE", name = "Gym and pool", entrances = ["GYM", "POOL"] }},
 ]
-audit_interval_s = 1
+audit_interval_s = {}
 {}
 "#,
-            self.stp.ip(),
-            self.stp.port(),
+            options.log_level,
+            lock_server.ip(),
+            lock_server.port(),
+            options.poll_interval_s,
+            options.poll_interval_s,
             options.lock_system
         );
         std::fs::write(self.configuration(), configuration)?;
