@@ -192,7 +192,8 @@ impl<F: Fold> WorkingSet<F> {
             self.position = Position { next: durable.through + 1, head: durable.chain_head };
         }
         self.write(changes)?;
-        Ok(())
+        // What was caught up need not be caught up again by the next start.
+        Ok(self.store.settle()?)
     }
 
     /// Applies the entry that the journal gave `sequence`; the calls are in the order of the journal's.
