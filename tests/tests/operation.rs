@@ -106,7 +106,7 @@ async fn the_brake_stops_cards_and_grants_and_no_revoke() -> Result<()> {
         let (_, stdout, stderr) =
             site.bridge_command(&["queue", "--json"]).await.map_err(|error| format!("{error:#}"))?;
         let rows: Value = serde_json::from_str(&stdout).map_err(|error| format!("{error}: {stderr}"))?;
-        let waits = |row: &Value| row["kind"] == "put_grant" && row["state"] == "queued" && row["attempt"] == 0;
+        let waits = |row: &Value| row["kind"] == "put_grant" && row["waits_for"] == "policy:brake";
         if rows.as_array().into_iter().flatten().any(waits) { Ok(()) } else { Err(stdout) }
     })
     .await?;

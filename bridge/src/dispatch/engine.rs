@@ -325,6 +325,7 @@ impl Engine {
                 let received = old.as_ref().map_or(now, |slot| slot.received);
                 let mut slot = Slot::new(&record, received, old.as_ref().and_then(|slot| slot.begin_by));
                 slot.retry_at = old.as_ref().and_then(|slot| slot.retry_at);
+                slot.waits_for = old.as_ref().map_or("", |slot| slot.waits_for);
                 self.queue.put(*id, slot);
             }
             None => {
