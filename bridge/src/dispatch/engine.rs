@@ -211,6 +211,10 @@ impl Engine {
     /// First entry of this process, then rule B5 for whatever was under way when the last one ended.
     async fn recover(&mut self) -> Result<(), EngineError> {
         self.meta = self.view().meta()?;
+        // What was recovered is durable. A session that is prepared before `Started` is must not hear zeros: its Hello would
+        // contradict the acknowledgements that are remembered.
+        let (commands, reports) = (self.meta.deliveries_through, self.meta.reports_last);
+        self.feed.send_modify(|feed| (feed.commands_durable_through, feed.reports_last) = (commands, reports));
         self.load_catalogs()?;
         let now = self.clock.since_boot();
         self.reported_at = now;

@@ -4,7 +4,6 @@
 //! Never: reads the bridge's own records to judge it. The simulator's count of physical effects and the cloud's API are
 //! the witnesses.
 
-mod guest;
 mod story;
 mod summary;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::guest::{self, Directory, Grant};
 use super::summary::Summary;
+use crate::harness::guest::{self, Directory, Grant};
 use crate::harness::{Site, SiteOptions, until};
 
 /// Grants made while the link is down.
@@ -291,8 +291,7 @@ async fn users(site: &Site) -> Result<BTreeMap<String, usize>> {
     let users = answer["users"].as_array().with_context(|| format!("no users in {answer}"))?;
     let mut names = BTreeMap::new();
     for user in users {
-        let part = |name: &str| user["fields"][name].as_str().unwrap_or_default().to_owned();
-        *names.entry(format!("{} {}", part("FirstName"), part("LastName"))).or_insert(0) += 1;
+        *names.entry(guest::full_name(user)).or_insert(0) += 1;
     }
     Ok(names)
 }

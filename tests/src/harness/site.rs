@@ -47,6 +47,10 @@ pub struct SiteOptions {
     pub poll_interval_s: u32,
     /// Puts a relay between bridge and lock server: [`Site::lock_server_link`].
     pub relay_lock_server: bool,
+    /// Speak SHIP over HTTP with these lines of the lock system's table (authentication); over TCP when `None`.
+    pub http: Option<String>,
+    /// Further tables of the configuration.
+    pub tables: String,
 }
 
 impl Default for SiteOptions {
@@ -58,6 +62,8 @@ impl Default for SiteOptions {
             log_level: "debug",
             poll_interval_s: 1,
             relay_lock_server: false,
+            http: None,
+            tables: String::new(),
         }
     }
 }
@@ -90,6 +96,7 @@ pub struct Site {
     simulator_process: Process,
     bridge: Option<Process>,
     stp: SocketAddr,
+    http: SocketAddr,
     simulator_arguments: Vec<String>,
     folder: TempDir,
 }
@@ -107,6 +114,7 @@ impl Site {
         let (simulator_process, ready) =
             start_simulator(binaries, path, &simulator_arguments, ["127.0.0.1:0"; 3]).await?;
         let stp: SocketAddr = field(&ready, "stp")?.parse()?;
+        let http: SocketAddr = field(&ready, "http")?.parse()?;
         let simulator_control = field(&ready, "control")?;
         let lock_server_link = if options.relay_lock_server { Some(Link::open().await?) } else { None };
         if let Some(relay) = &lock_server_link {
@@ -142,6 +150,7 @@ impl Site {
             simulator_process,
             bridge: None,
             stp,
+            http,
             simulator_arguments,
             folder,
         };
@@ -175,12 +184,13 @@ impl Site {
 
     /// A fresh enrollment token, as the cloud prints it.
     pub async fn token(&self) -> Result<String> {
+        self.cloud_command(&["enrollment-token", "create"], &["--workspace", &self.workspace_id]).await
+    }
+
+    /// Runs an administration command on the cloud's data; what it printed.
+    pub async fn cloud_command(&self, words: &[&str], options: &[&str]) -> Result<String> {
         let data = text(&self.folder().join("cloud"))?;
-        let printed = run(
-            &self.binaries.cloud,
-            &["enrollment-token", "create", "--data", &data, "--workspace", &self.workspace_id],
-        )
-        .await?;
+        let printed = run(&self.binaries.cloud, &[words, &["--data", &data], options].concat()).await?;
         Ok(printed.trim().to_owned())
     }
 
@@ -248,15 +258,28 @@ impl Site {
         Ok(())
     }
 
-    /// Kills the simulator and starts it again on its data and addresses.
+    /// `kill -9` of the simulator: nobody listens at the lock server's address.
+    pub async fn kill_simulator(&mut self) -> Result<()> {
+        self.simulator_process.kill().await
+    }
+
+    /// Kills the simulator if it runs, and starts it again on its data and addresses.
     pub async fn restart_simulator(&mut self) -> Result<()> {
-        self.simulator_process.kill().await?;
-        let stp = self.stp.to_string();
-        let addresses = [stp.as_str(), "127.0.0.1:0", self.simulator_control.as_str()];
+        self.kill_simulator().await?;
+        let (stp, http) = (self.stp.to_string(), self.http.to_string());
+        let addresses = [stp.as_str(), http.as_str(), self.simulator_control.as_str()];
         let (process, _) =
             start_simulator(self.binaries, self.folder.path(), &self.simulator_arguments, addresses).await?;
         self.simulator_process = process;
         Ok(())
+    }
+
+    /// Another daemon beside the site's, with its own configuration file and log; it may refuse to run.
+    pub fn second_bridge(&self, configuration: &Path) -> Result<Process> {
+        let configuration = text(configuration)?;
+        let arguments = ["--config", configuration.as_str(), "run", "--announce", "--exit-with-stdin"];
+        let log = self.folder().join("second-bridge.log");
+        Process::start("the second bridge", &self.binaries.bridge, &arguments, &log)
     }
 
     /// Runs `lockbridge` with the site's configuration; exit code, stdout, stderr.
@@ -266,7 +289,17 @@ impl Site {
 
     /// The same with text on standard input.
     pub async fn bridge_command_with_input(&self, arguments: &[&str], input: &str) -> Result<(i32, String, String)> {
-        let configuration = text(&self.configuration())?;
+        self.configured_command(&self.configuration(), arguments, input).await
+    }
+
+    /// The same with another configuration file: another machine of the site.
+    pub async fn configured_command(
+        &self,
+        configuration: &Path,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<(i32, String, String)> {
+        let configuration = text(configuration)?;
         let arguments = [&["--config", configuration.as_str()], arguments].concat();
         run_with_input(&self.binaries.bridge, &arguments, input).await
     }
@@ -285,6 +318,13 @@ impl Site {
             Err(error) => Err(error.to_string()),
         });
         Ok(status.await?)
+    }
+
+    /// Waits until the bridge gives a reason with this code; that reason.
+    pub async fn wait_for_reason(&self, code: &str, limit: Duration) -> Result<Value> {
+        let what = format!("the reason {code}");
+        let status = self.wait_for_status(&what, limit, |status| reason(status, code).is_some()).await?;
+        Ok(reason(&status, code).cloned().unwrap_or_default())
     }
 
     /// Waits until the bridge has a session with the cloud.
@@ -313,6 +353,10 @@ impl Site {
     fn write_configuration(&self, options: &SiteOptions) -> Result<()> {
         let folder = self.folder().display();
         let lock_server = self.lock_server_link.as_ref().map_or(self.stp, Link::address);
+        let transport = match &options.http {
+            None => format!("host = \"{}\"\nport = {}", lock_server.ip(), lock_server.port()),
+            Some(lines) => format!("transport = \"http\"\nurl = \"http://{}\"\n{lines}", self.http),
+        };
         let configuration = format!(
             r#"
 [bridge]
@@ -329,8 +373,7 @@ disk_reserve_mib = 16
 kind = "salto_space"
 display_name = "Example house"
 time_zone = "Europe/Madrid"
-host = "{}"
-port = {}
+{transport}
 probe_interval_s = {}
 encoders = ["Front desk 1", "Front desk 2"]
 access_levels = [
@@ -339,13 +382,9 @@ access_levels = [
 ]
 audit_interval_s = {}
 {}
+{}
 "#,
-            options.log_level,
-            lock_server.ip(),
-            lock_server.port(),
-            options.poll_interval_s,
-            options.poll_interval_s,
-            options.lock_system
+            options.log_level, options.poll_interval_s, options.poll_interval_s, options.lock_system, options.tables
         );
         std::fs::write(self.configuration(), configuration)?;
         std::fs::write(self.folder().join("policy.toml"), &options.policy)?;
@@ -418,6 +457,10 @@ async fn run_with_input(program: &Path, arguments: &[&str], input: &str) -> Resu
         .with_context(|| format!("{} {} did not end", program.display(), arguments.join(" ")))??;
     let decode = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.code().unwrap_or(-1), decode(&output.stdout), decode(&output.stderr)))
+}
+
+fn reason<'status>(status: &'status Value, code: &str) -> Option<&'status Value> {
+    status["reasons"].as_array()?.iter().find(|reason| reason["code"] == code)
 }
 
 fn field(value: &Value, name: &str) -> Result<String> {

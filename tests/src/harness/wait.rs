@@ -25,12 +25,15 @@ where
     Seen: Future<Output = Result<T, String>>,
 {
     let deadline = Instant::now() + limit;
+    let mut last = String::new();
     loop {
-        let last = match tokio::time::timeout_at(deadline, look()).await {
+        match tokio::time::timeout_at(deadline, look()).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(seen)) => seen,
-            Err(_) => "the look itself did not end".to_owned(),
-        };
+            Ok(Err(seen)) => last = seen,
+            // The deadline fell into a look: what the one before saw says more.
+            Err(_) if last.is_empty() => last = "the first look did not end".to_owned(),
+            Err(_) => {}
+        }
         if Instant::now() >= deadline {
             return Err(WaitError { what: what.to_owned(), seconds: limit.as_secs(), last });
         }
