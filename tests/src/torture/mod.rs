@@ -1,0 +1,17 @@
+//! Torture: a random load over the real processes, a `kill -9` of the bridge in each cycle, and a checker at the end.
+//!
+//! Promises: the whole plan (acts, picks, pauses, moments of death) comes from the seed it prints; processes and disk keep
+//! their own time, so a replay meets the same load and not the same microsecond. Judges by what the API answered and by
+//! the simulator's durable log of physical effects, never by the bridge's own count. Never: passes over a wait that ran out.
+
+mod check;
+mod desk;
+mod figures;
+mod history;
+mod kill;
+mod load;
+mod plan;
+mod witness;
+
+pub use figures::Figures;
+pub use kill::{Options, kill};
