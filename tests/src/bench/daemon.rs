@@ -25,7 +25,7 @@ pub fn run(entries: u64) -> Result<Vec<Table>> {
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 async fn measure(entries: u64) -> Result<Vec<Table>> {
     let binary = tokio::task::spawn_blocking(build).await??.bridge.clone();
-    let size = std::fs::metadata(&binary).with_context(|| binary.display().to_string())?.len();
+    let binary_bytes = std::fs::metadata(&binary).with_context(|| binary.display().to_string())?.len();
     let mut site = Site::running(whole::options()).await?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
@@ -50,12 +50,12 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
         rebuilt.push(start(&mut site).await?);
     }
 
-    let size = size as f64 / 1e6;
+    let megabytes = binary_bytes as f64 / 1e6;
     let (resident, resident_after) = (resident as f64 * 1.024e-3, resident_after as f64 * 1.024e-3);
     let (start, usable, rebuilt) = (median(starts), median(usable), median(rebuilt));
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = vec![
-        row("program, MB", format!("{size:.2}")),
+        row("program, MB", format!("{megabytes:.2}")),
         row(&format!("start to ready, ms, median of {STARTS}"), format!("{start:.1}")),
         row("resident after 10 s connected and idle, MB", format!("{resident:.1}")),
         row("CPU in 10 s idle, ms", idle.cpu.as_millis().to_string()),
@@ -70,7 +70,7 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
         columns: vec!["", "value"],
         rows,
         aims: vec![
-            Aim::at_most("program, MB", size, 8.0),
+            Aim::at_most("program, MB", megabytes, 8.0),
             Aim::at_most("start to ready, ms", start, 100.0),
             // 1.2 times the 8.1 MB of an idle mosquitto 2.0.11.
             Aim::at_most("resident when idle, MB", resident, 9.7),

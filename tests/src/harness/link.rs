@@ -124,7 +124,9 @@ async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::
         return;
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
+        return;
+    }
     let (client_reader, client_writer) = client.split();
     let (server_reader, server_writer) = server.split();
     let both = async {
@@ -175,19 +177,19 @@ mod tests {
         let link = Link::open().await.unwrap();
         link.lead_to(server.local_addr().unwrap());
         let mut client = TcpStream::connect(link.address()).await.unwrap();
-        let (mut served, _) = server.accept().await.unwrap();
+        let (mut peer, _) = server.accept().await.unwrap();
         let mut read = [0; 3];
         client.write_all(b"one").await.unwrap();
-        served.read_exact(&mut read).await.unwrap();
+        peer.read_exact(&mut read).await.unwrap();
         link.record();
         let begun = Instant::now();
         client.write_all(b"two").await.unwrap();
-        served.read_exact(&mut read).await.unwrap();
-        served.write_all(b"ans").await.unwrap();
+        peer.read_exact(&mut read).await.unwrap();
+        peer.write_all(b"ans").await.unwrap();
         client.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"ans");
         drop(client);
-        assert_eq!(served.read(&mut read).await.unwrap(), 0, "the close is passed on");
+        assert_eq!(peer.read(&mut read).await.unwrap(), 0, "the close is passed on");
         let passed = link.recorded();
         let seen: Vec<_> = passed.iter().map(|piece| (piece.to_client, piece.bytes.as_slice())).collect();
         assert!(seen.contains(&(false, b"two".as_slice())) && !seen.contains(&(false, b"one".as_slice())), "{seen:?}");

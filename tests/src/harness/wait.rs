@@ -31,7 +31,7 @@ where
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(seen)) => last = seen,
             // The deadline fell into a look: what the one before saw says more.
-            Err(_) if last.is_empty() => last = "the first look did not end".to_owned(),
+            Err(_) if last.is_empty() => "the first look did not end".clone_into(&mut last),
             Err(_) => {}
         }
         if Instant::now() >= deadline {

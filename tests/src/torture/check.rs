@@ -97,7 +97,7 @@ mod tests {
         let not_done = End::NotDone("no card".into());
         assert_eq!(judged(&[End::Success], 1), (0, 0));
         assert_eq!(judged(&[not_done.clone(), unknown.clone()], 0), (0, 0));
-        assert_eq!(judged(&[unknown.clone()], 1), (0, 0));
+        assert_eq!(judged(std::slice::from_ref(&unknown), 1), (0, 0));
         assert_eq!(judged(&[End::Success], 0), (0, 1), "claimed and not written");
         assert_eq!(judged(&[not_done], 1), (0, 1), "denied and written");
         assert_eq!(judged(&[End::Pending], 0), (0, 1), "never told");
