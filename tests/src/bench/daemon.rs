@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::whole::{self, Usage};
 use super::{Aim, Table, median};
-use crate::harness::{Site, build};
+use crate::harness::{Resources, Site, build};
 
 const STARTS: usize = 10;
 const REOPENS: usize = 3;
@@ -34,13 +34,13 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
     }
     site.wait_for_cloud(Duration::from_secs(60)).await?;
     pause().await;
-    let resident = whole::resident_kib(site.bridge()?)?;
+    let resident = Resources::of(site.bridge()?)?.resident_kib;
     let before = Usage::of(site.bridge()?)?;
     pause().await;
     let idle = Usage::of(site.bridge()?)?.since(before);
 
     let reached = grow(&site, entries).await?;
-    let resident_after = whole::resident_kib(site.bridge()?)?;
+    let resident_after = Resources::of(site.bridge()?)?.resident_kib;
     let (mut usable, mut rebuilt) = (Vec::new(), Vec::new());
     for _ in 0..REOPENS {
         site.kill_bridge().await?;

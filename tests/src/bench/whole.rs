@@ -70,14 +70,6 @@ impl Usage {
     }
 }
 
-/// Resident memory in KiB.
-pub(super) fn resident_kib(process: &Process) -> Result<u64> {
-    let id = process.id().context("the process has ended")?;
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS of /proc/<id>/status")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
 /// Entrances at the API.
 pub(super) async fn entrances(site: &Site) -> Result<Vec<Value>> {
     let answer = site.api.post("/acs/entrances/list", json!({})).await?;

@@ -8,6 +8,7 @@ pub mod guest;
 mod http;
 mod link;
 mod process;
+mod resources;
 mod site;
 mod wait;
 
@@ -15,5 +16,6 @@ pub use binaries::{Binaries, build};
 pub use http::{ApiClient, ApiError};
 pub use link::{Link, Passed};
 pub use process::{Process, Ready};
+pub use resources::{Resources, folder_bytes};
 pub use site::{Site, SiteOptions};
 pub use wait::{WaitError, until};

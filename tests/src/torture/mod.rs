@@ -11,7 +11,9 @@ mod history;
 mod kill;
 mod load;
 mod plan;
+mod soak;
 mod witness;
 
 pub use figures::Figures;
 pub use kill::{Options, kill};
+pub use soak::{SoakFigures, SoakOptions, soak};
