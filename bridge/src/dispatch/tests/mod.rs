@@ -15,12 +15,14 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::journal::ChainHash;
+use lockbridge_protocol::proto::journal::IdentityInUse;
 use lockbridge_protocol::proto::tunnel::{
     CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential, GrantMethod,
-    InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report,
+    InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report, Signed,
     UnlockEntrance, User, command::Body, inventory_item::Kind, report::Body as ReportBody,
 };
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, VERSION, mode_of, sign};
+use lockbridge_protocol::signed::report::SigningFailed;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -57,6 +59,20 @@ impl Clock for RuntimeClock {
 
     fn since_boot(&self) -> Duration {
         Duration::from_secs(1000) + self.0.elapsed()
+    }
+}
+
+/// Keys that sign nothing: what is signed is the identity room's to test.
+#[derive(Debug)]
+struct UnsignedKeys;
+
+impl Credentials for UnsignedKeys {
+    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
+        Ok(Signed { payload: report, ..Signed::default() })
+    }
+
+    fn in_use(&self) -> IdentityInUse {
+        IdentityInUse { certificate_hash: vec![5; 32], ..IdentityInUse::default() }
     }
 }
 
@@ -567,6 +583,7 @@ impl Bench {
                     authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()])
                         .expect("a key"),
                 },
+                credentials: Arc::new(UnsignedKeys),
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),
                 disk_reserve_bytes: 0,
