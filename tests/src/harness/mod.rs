@@ -9,6 +9,7 @@ mod http;
 mod link;
 mod process;
 mod site;
+mod tamper;
 mod wait;
 
 pub use binaries::{Binaries, build};
@@ -16,4 +17,5 @@ pub use http::{ApiClient, ApiError};
 pub use link::{Link, Passed};
 pub use process::{Process, Ready};
 pub use site::{Site, SiteOptions};
+pub use tamper::JournalCopy;
 pub use wait::{WaitError, until};
