@@ -207,7 +207,10 @@ fn open(config: &Config, health: &Health) -> Result<Opening, AppError> {
     let lock = StateLock::acquire(&config.state_directory).map_err(AppError::Lock)?;
     let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
     let identity = Identity::load(&config.state_directory, &sealer)?.ok_or(AppError::NotEnrolled)?;
-    identity.publish_audit_key()?;
+    // Only auditors miss it; a full disk must not keep the daemon from starting.
+    if let Err(error) = identity.publish_audit_key() {
+        warn!(error = %crate::net::chain_text(&error), "The public audit key was not laid out for auditors.");
+    }
     let store = store::open(lock, config, health)?;
     Ok(Opening { sealer, identity, store })
 }

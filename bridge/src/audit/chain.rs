@@ -102,6 +102,8 @@ pub struct Chain<'v> {
     missing: Vec<(u64, u64, String)>,
     entries: u64,
     claims: Vec<Claim>,
+    /// Signed values that no key was there for: how many, the first one's entry and place, by what was missing.
+    unchecked: BTreeMap<String, (u64, u64, String)>,
     findings: Findings,
     notes: Vec<String>,
 }
@@ -128,6 +130,7 @@ impl<'v> Chain<'v> {
             missing: Vec::new(),
             entries: 0,
             claims: Vec::new(),
+            unchecked: BTreeMap::new(),
             findings: Findings::default(),
             notes: Vec::new(),
         };
@@ -139,7 +142,8 @@ impl<'v> Chain<'v> {
         }
         if begin.next > 1 {
             chain.notes.push(format!(
-                "Entries 1 to {} were given up by retention; the chain begins after the chain hash {}.",
+                "The entries 1 to {} are not here, given up by retention or not exported; the chain begins after the chain \
+                 hash {}.",
                 begin.next - 1,
                 begin.head
             ));
@@ -279,6 +283,9 @@ impl<'v> Chain<'v> {
                 self.finding(Code::Rewritten, Some((sequence, sequence)), place, message);
             }
             Some(Ok(claim)) => self.claims.push(claim),
+            Some(Err(Refused { code: Code::NoKey, message })) => {
+                self.unchecked.entry(message).or_insert_with(|| (0, sequence, place.to_string())).0 += 1;
+            }
             Some(Err(Refused { code, message })) => self.finding(code, Some((sequence, sequence)), place, message),
             None => {}
         }
@@ -289,6 +296,10 @@ impl<'v> Chain<'v> {
         for (from, through, place) in std::mem::take(&mut self.missing) {
             let message = format!("{} entries are not there", through - from + 1);
             self.findings.add(Code::Missing, Some((from, through)), &place, message);
+        }
+        for (message, (count, sequence, place)) in std::mem::take(&mut self.unchecked) {
+            let message = format!("{message}: {count} signed values are not checked");
+            self.findings.add(Code::NoKey, Some((sequence, sequence)), &place, message);
         }
         let keys = self.keys;
         for (path, file) in &keys.witnesses {
@@ -326,6 +337,12 @@ impl<'v> Chain<'v> {
         let mut claims = std::mem::take(&mut self.claims);
         claims.sort_by_key(|claim| (claim.sequence, claim.voucher));
         let last = self.position.next.saturating_sub(1);
+        let own = |claim: &Claim| claim.store_id == self.store_id.0;
+        // The cloud prints a line for every journal the bridge ever had.
+        let among = claims.iter().any(|claim| claim.voucher == Voucher::Outside && own(claim));
+        if among {
+            claims.retain(|claim| claim.voucher != Voucher::Outside || own(claim));
+        }
         // Rewriting one entry changes every head after it: the first one that differs tells it all.
         let (mut good, mut rewritten, mut cut) =
             (self.begin.next.saturating_sub(1), None::<(Claim, u64)>, None::<Claim>);

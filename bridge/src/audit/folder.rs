@@ -112,7 +112,8 @@ fn once(
             chain.finding(Code::Repeated, Some((start.next, start.next)), place, message);
             continue;
         }
-        let Some(bytes) = read_if_same(head)? else {
+        let last = at + 1 == heads.len();
+        let Some(bytes) = read_if_same(head, last)? else {
             if read_any {
                 return Err(AuditError::Moving { path: state.to_owned() });
             }
@@ -174,11 +175,23 @@ fn start_of(head: &Head) -> Option<Position> {
 }
 
 /// The segment's bytes, if the file is still the one whose head was read.
-fn read_if_same(head: &Head) -> Result<Option<Vec<u8>>, AuditError> {
-    let bytes = read(&head.path, SEGMENT_MAXIMUM)?;
+fn read_if_same(head: &Head, last: bool) -> Result<Option<Vec<u8>>, AuditError> {
+    let mut bytes = read(&head.path, SEGMENT_MAXIMUM)?;
+    if let (true, Some(bytes)) = (last, &mut bytes) {
+        settle(bytes, &read(&head.path, SEGMENT_MAXIMUM)?.unwrap_or_default());
+    }
     // The head is looked at again after the content: a segment given up meanwhile has lost it.
     let again = read(&head.path, HEADER_BYTES as u64)?;
     Ok(bytes.filter(|_| again.is_some_and(|again| SegmentHeader::decode(&again) == head.header)))
+}
+
+/// Keeps what two readings agree on. The daemon may write a batch while the segment is read, and the reading may see a later
+/// page of it without an earlier one; by the second reading the earlier one is there too.
+fn settle(bytes: &mut [u8], again: &[u8]) {
+    let same = bytes.iter().zip(again).take_while(|(one, other)| one == other).count();
+    if let Some(rest) = bytes.get_mut(same..) {
+        rest.fill(0);
+    }
 }
 
 /// At most `bound` bytes of a file; `None` when it is not there (any more).
@@ -251,5 +264,20 @@ fn content(path: &Path) -> Result<io::Result<()>, CheckpointError> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settle;
+
+    #[test]
+    fn what_changed_between_two_readings_counts_as_unwritten() {
+        let mut torn = *b"committed....LATER PAGE";
+        settle(&mut torn, b"committed EARLY LATER PAGE");
+        assert_eq!(&torn, b"committed\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        let mut same = *b"same";
+        settle(&mut same, b"same and more");
+        assert_eq!(&same, b"same");
     }
 }

@@ -7,11 +7,7 @@ use super::*;
 #[test]
 fn an_edited_entry_with_a_right_checksum_is_found_by_its_successor() {
     let made = Made::new();
-    made.change(2, |bytes| {
-        let (offset, length) = entry_at(bytes, 17);
-        bytes[offset + length - 5] ^= 1;
-        fix_checksum(bytes, offset, length);
-    });
+    made.change(2, |bytes| edit(bytes, 17, made.head(16)));
     let verdict = made.verify();
     assert_eq!(codes(&verdict), [Code::Edited]);
     assert_eq!((verdict.findings[0].sequence, verdict.findings[0].through), (Some(17), Some(18)));
@@ -22,11 +18,7 @@ fn an_edited_entry_with_a_right_checksum_is_found_by_its_successor() {
 #[test]
 fn an_edited_last_entry_of_a_batch_is_found_by_the_mark() {
     let made = Made::new();
-    made.change(2, |bytes| {
-        let (offset, length) = entry_at(bytes, 18);
-        bytes[offset + length - 5] ^= 1;
-        fix_checksum(bytes, offset, length);
-    });
+    made.change(2, |bytes| edit(bytes, 18, made.head(17)));
     let verdict = made.verify();
     assert_eq!(codes(&verdict), [Code::Edited]);
     assert_eq!(verdict.findings[0].sequence, Some(18));
@@ -102,7 +94,7 @@ fn rewritten(made: &Made, at: u64, keep_signed: bool) -> Made {
                 let signed = matches!(script[place - 1], Says::Checkpoint | Says::Witness);
                 let from = if signed { entry_at(&original, sequence) } else { (offset, length) };
                 let source = if signed { original.as_slice() } else { bytes.as_slice() };
-                let payload = &source[from.0 + 49..from.0 + from.1 - 4];
+                let payload = &source[from.0 + RECORD_OVERHEAD - 4..from.0 + from.1 - 4];
                 own[place] = write_entry(&mut out, sequence, own[place - 1], payload).expect("fits");
             }
             out.resize(SEGMENT_BYTES, 0);
@@ -183,6 +175,11 @@ fn a_segment_of_another_journal_is_found() {
     let strange = Keys::given(&[], &[], &[made.path().join("witness.json")]).expect("keys");
     assert_eq!(codes(&made.verify_with(&other)), [Code::Foreign]);
     assert_eq!(codes(&made.verify_with(&strange)), [Code::Foreign, Code::Foreign]);
+    // With the line of this journal beside it, the other line is only an older journal of the bridge.
+    let both = format!("{}\n{}\n", file.to_line(), made.signers.witness_file(5, made.head(5)).to_line());
+    std::fs::write(made.path().join("witness.json"), both).expect("writes");
+    let both = Keys::given(&[], &[], &[made.path().join("witness.json")]).expect("keys");
+    assert_eq!(codes(&made.verify_with(&both)), [Code::Foreign]);
 }
 
 #[test]
@@ -245,7 +242,7 @@ fn an_export_that_was_changed_is_found() {
     lied[15] = &told;
     assert_eq!(codes(&verified(&lied)), [Code::ExportText]);
     let bytes = lines[15].rsplit_once("\"bytes\":\"").expect("bytes").1;
-    let changed = lines[15].replace(bytes, &lines[16].rsplit_once("\"bytes\":\"").expect("bytes").1);
+    let changed = lines[15].replace(bytes, lines[16].rsplit_once("\"bytes\":\"").expect("bytes").1);
     let mut edited = lines.clone();
     edited[15] = &changed;
     assert_eq!(codes(&verified(&edited)), [Code::Edited, Code::ExportText]);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use lockbridge_protocol::journal::{
-    ChainHash, CheckpointEncoder, CheckpointHeader, Commit, HEADER_BYTES, Position, Record, SegmentHeader, Step,
-    StoreId, write_commit, write_entry,
+    ChainHash, CheckpointEncoder, CheckpointHeader, Commit, HEADER_BYTES, Position, RECORD_OVERHEAD, Record,
+    SegmentHeader, Step, StoreId, write_commit, write_entry,
 };
 use lockbridge_protocol::proto::journal::{BrakeChanged, Entry, Reported, Witnessed, entry::Body};
 use lockbridge_protocol::proto::tunnel::{AuditCheckpoint, Report, Signed, report::Body as ReportBody};
@@ -258,15 +258,12 @@ fn entry_at(bytes: &[u8], sequence: u64) -> (usize, usize) {
     (offset, length)
 }
 
-/// Makes the checksum of the record at `offset` right again.
-fn fix_checksum(bytes: &mut [u8], offset: usize, length: usize) {
-    let crc = crc32c(&bytes[offset..offset + length - 4]);
-    bytes[offset + length - 4..offset + length].copy_from_slice(&crc.to_le_bytes());
-}
-
-/// CRC-32C bit by bit; the library that the journal uses is not a dependency here.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg()))
-    })
+/// Changes the last byte of what an entry says, and makes its checksum right again.
+fn edit(bytes: &mut [u8], sequence: u64, previous: ChainHash) {
+    let (offset, length) = entry_at(bytes, sequence);
+    let mut payload = bytes[offset + RECORD_OVERHEAD - 4..offset + length - 4].to_vec();
+    *payload.last_mut().expect("it says something") ^= 1;
+    let mut record = Vec::new();
+    write_entry(&mut record, sequence, previous, &payload).expect("fits");
+    bytes[offset..offset + length].copy_from_slice(&record);
 }

@@ -1,5 +1,6 @@
 //! The engine with a log and a store in memory, a lock system that follows a script, and the runtime's paused clock.
 
+mod audit;
 mod life;
 mod order;
 mod prefix;
@@ -15,14 +16,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::journal::ChainHash;
-use lockbridge_protocol::proto::journal::IdentityInUse;
 use lockbridge_protocol::proto::tunnel::{
     CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential, GrantMethod,
-    InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report, Signed,
+    InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report,
     UnlockEntrance, User, command::Body, inventory_item::Kind, report::Body as ReportBody,
 };
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, VERSION, mode_of, sign};
-use lockbridge_protocol::signed::report::SigningFailed;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -59,20 +58,6 @@ impl Clock for RuntimeClock {
 
     fn since_boot(&self) -> Duration {
         Duration::from_secs(1000) + self.0.elapsed()
-    }
-}
-
-/// Keys that sign nothing: what is signed is the identity room's to test.
-#[derive(Debug)]
-struct UnsignedKeys;
-
-impl Credentials for UnsignedKeys {
-    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
-        Ok(Signed { payload: report, ..Signed::default() })
-    }
-
-    fn in_use(&self) -> IdentityInUse {
-        IdentityInUse { certificate_hash: vec![5; 32], ..IdentityInUse::default() }
     }
 }
 
@@ -435,6 +420,7 @@ pub(super) struct Bench {
     pub(super) health: Health,
     pub(super) policy: tempfile::NamedTempFile,
     pub(super) state: MemoryState,
+    keys: Arc<audit::TestKeys>,
     task: JoinHandle<Result<(), EngineError>>,
     stop: CancellationToken,
     authority: Authority,
@@ -568,6 +554,7 @@ impl Bench {
             state.apply(index as u64 + 1, entry).expect("folds");
         }
         let stop = CancellationToken::new();
+        let keys = Arc::new(audit::TestKeys::default());
         let (handle, run) = build(
             EngineParts {
                 clock,
@@ -583,7 +570,7 @@ impl Bench {
                     authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()])
                         .expect("a key"),
                 },
-                credentials: Arc::new(UnsignedKeys),
+                credentials: Arc::clone(&keys) as Arc<dyn Credentials>,
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),
                 disk_reserve_bytes: 0,
@@ -592,7 +579,7 @@ impl Bench {
             stop.clone(),
         );
         let task = tokio::spawn(run);
-        Self { log, system, handle, health, policy, state, task, stop, authority }
+        Self { log, system, handle, health, policy, state, keys, task, stop, authority }
     }
 
     /// Signs and delivers.
