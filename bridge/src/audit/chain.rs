@@ -6,92 +6,18 @@ use std::path::Path;
 use lockbridge_protocol::journal::{ChainHash, Commit, Position, StoreId};
 use lockbridge_protocol::proto::journal::{Entry, entry};
 use prost::Message;
-use serde::{Serialize, Serializer};
 
 use super::AuditError;
-use super::finding::{At, Code, Finding, Findings, Place};
-use super::keys::{Keys, Origin};
+use super::finding::{At, Code, Findings, Place};
+use super::hold::{Coverage, Read, hold};
+use super::keys::Keys;
 use super::signed::{self, Claim, Refused, Voucher};
-
-/// One entry as it was read.
-#[derive(Debug)]
-pub struct Visited<'a> {
-    /// The journal it is of.
-    pub store_id: StoreId,
-    /// Its sequence.
-    pub sequence: u64,
-    /// Chain hash of the entry before it, as far as is known.
-    pub previous: ChainHash,
-    /// Its chain hash.
-    pub hash: ChainHash,
-    /// Its bytes.
-    pub payload: &'a [u8],
-    /// What they say; `None` when this version cannot read them.
-    pub entry: Option<&'a Entry>,
-}
-
-/// How far signed heads of one kind reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Covered {
-    /// How many lie on the chain.
-    pub count: u64,
-    /// The last entry covered; 0 when none is.
-    pub through: u64,
-    /// When it was signed, ms since the epoch.
-    pub time_ms: i64,
-}
-
-/// What came of an audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// No finding.
-    pub sound: bool,
-    /// The journal's identity, hexadecimal.
-    #[serde(serialize_with = "shown")]
-    pub store_id: StoreId,
-    /// First entry that is there.
-    pub from: u64,
-    /// Last entry that is there; below `from` when there is none.
-    pub through: u64,
-    /// Chain hash in front of the first entry.
-    #[serde(serialize_with = "shown")]
-    pub begins_after: ChainHash,
-    /// Chain hash of the last one.
-    #[serde(serialize_with = "shown")]
-    pub head: ChainHash,
-    /// Entries read.
-    pub entries: u64,
-    /// Checkpoints signed by the bridge.
-    pub checkpoints: Covered,
-    /// Witnesses signed by the cloud, kept in the journal or outside.
-    pub witnesses: Covered,
-    /// Whether one of the witnesses was kept outside: only that finds a cut that took the witnesses with it.
-    pub witness_from_outside: bool,
-    /// Entries after the last witness: only the chain speaks for them.
-    pub not_witnessed: u64,
-    /// Where the bridge's key came from.
-    pub audit_key: Origin,
-    /// Where the cloud's key came from.
-    pub authority_key: Origin,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// Findings that are not listed, because there are too many.
-    pub more_findings: u64,
-    /// What is no finding and worth knowing.
-    pub notes: Vec<String>,
-    /// Chain hashes by sequence, that of the beginning included.
-    #[serde(skip)]
-    pub heads: BTreeMap<u64, ChainHash>,
-}
-
-fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
+use super::verdict::{Verdict, Visited};
 
 type Visit<'v> = dyn FnMut(&Visited<'_>) -> Result<(), AuditError> + 'v;
 
 /// Follows one chain; sources feed it in the order in which things stand in their files.
-pub struct Chain<'v> {
+pub(super) struct Chain<'v> {
     keys: &'v Keys,
     visit: &'v mut Visit<'v>,
     store_id: StoreId,
@@ -309,8 +235,10 @@ impl<'v> Chain<'v> {
                 Err(Refused { code, message }) => self.findings.add(code, None, &place, message),
             }
         }
-        let (checkpoints, witnesses, outside) = self.hold_claims();
         let through = self.position.next.saturating_sub(1);
+        let before = self.begin.next.saturating_sub(1);
+        let read = Read { store_id: self.store_id, before, last: through, heads: &self.heads };
+        let Coverage { checkpoints, witnesses, outside } = hold(read, self.claims, &mut self.findings);
         Verdict {
             sound: self.findings.list.is_empty(),
             store_id: self.store_id,
@@ -319,7 +247,7 @@ impl<'v> Chain<'v> {
             begins_after: self.begin.head,
             head: self.position.head,
             entries: self.entries,
-            not_witnessed: through.saturating_sub(witnesses.through.max(self.begin.next.saturating_sub(1))),
+            not_witnessed: through.saturating_sub(witnesses.through.max(before)),
             checkpoints,
             witnesses,
             witness_from_outside: outside,
@@ -330,91 +258,6 @@ impl<'v> Chain<'v> {
             notes: self.notes,
             heads: self.heads,
         }
-    }
-
-    fn hold_claims(&mut self) -> (Covered, Covered, bool) {
-        let (mut checkpoints, mut witnesses, mut outside) = (Covered::default(), Covered::default(), false);
-        let mut claims = std::mem::take(&mut self.claims);
-        claims.sort_by_key(|claim| (claim.sequence, claim.voucher));
-        let last = self.position.next.saturating_sub(1);
-        let own = |claim: &Claim| claim.store_id == self.store_id.0;
-        // The cloud prints a line for every journal the bridge ever had.
-        let among = claims.iter().any(|claim| claim.voucher == Voucher::Outside && own(claim));
-        if among {
-            claims.retain(|claim| claim.voucher != Voucher::Outside || own(claim));
-        }
-        // Rewriting one entry changes every head after it: the first one that differs tells it all.
-        let (mut good, mut rewritten, mut cut) =
-            (self.begin.next.saturating_sub(1), None::<(Claim, u64)>, None::<Claim>);
-        for claim in claims {
-            if claim.store_id != self.store_id.0 {
-                let message = format!("{} is about another journal", claim.voucher.words());
-                self.findings.add(Code::Foreign, None, &claim.place, message);
-                continue;
-            }
-            if claim.sequence > last {
-                cut = Some(claim);
-                continue;
-            }
-            // Before the beginning, or where the entry is missing, there is nothing to hold it against.
-            let Some(found) = self.heads.get(&claim.sequence) else { continue };
-            if *found != claim.head && claim.voucher == Voucher::File {
-                let message = format!(
-                    "it was made as of entry {} with the chain hash {}, which is not on this chain",
-                    claim.sequence, claim.head
-                );
-                self.findings.add(Code::CheckpointFile, Some((claim.sequence, claim.sequence)), &claim.place, message);
-                continue;
-            }
-            if *found != claim.head {
-                match &mut rewritten {
-                    Some((_, more)) => *more += 1,
-                    None => rewritten = Some((claim, 0)),
-                }
-                continue;
-            }
-            if rewritten.is_none() && claim.voucher != Voucher::File {
-                good = claim.sequence;
-            }
-            let covered = match claim.voucher {
-                Voucher::File => continue,
-                Voucher::Bridge => &mut checkpoints,
-                Voucher::Authority => &mut witnesses,
-                Voucher::Outside => {
-                    outside = true;
-                    &mut witnesses
-                }
-            };
-            *covered = Covered { count: covered.count + 1, through: claim.sequence, time_ms: claim.time_ms };
-        }
-        if let Some((claim, more)) = rewritten {
-            let more = if more > 0 { format!("; {more} later ones differ too") } else { String::new() };
-            let message = format!(
-                "{} says that entry {} has the chain hash {}; here it has another one, so one of the entries {} to {} was \
-                 changed after that{more}",
-                claim.voucher.words(),
-                claim.sequence,
-                claim.head,
-                good + 1,
-                claim.sequence
-            );
-            self.findings.add(
-                Code::Rewritten,
-                Some(((good + 1).min(claim.sequence), claim.sequence)),
-                &claim.place,
-                message,
-            );
-        }
-        if let Some(claim) = cut {
-            let message = format!(
-                "{} reaches entry {}, the journal ends with entry {last}: {} entries were cut off",
-                claim.voucher.words(),
-                claim.sequence,
-                claim.sequence - last
-            );
-            self.findings.add(Code::Cut, Some((last + 1, claim.sequence)), &claim.place, message);
-        }
-        (checkpoints, witnesses, outside)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Two journals of one store: one must be the beginning of the other.
 
-use super::chain::Verdict;
 use super::finding::{Code, Findings};
+use super::verdict::Verdict;
 use super::{AuditError, Finding, Keys, Source, verify};
 
 /// Holds what was read of `this` against another source. An empty list: neither contradicts the other.

@@ -9,23 +9,20 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lockbridge_protocol::journal::{
-    CHECKPOINT_HEADER_BYTES, CheckpointDecoder, CheckpointError, CheckpointHeader, CheckpointStep, HEADER_BYTES,
-    HeaderError, Position, Record, RecordBody, SegmentHeader, Step, StoreId,
+    HEADER_BYTES, HeaderError, Position, Record, RecordBody, SegmentHeader, Step, StoreId,
 };
 
-use super::AuditError;
-use super::chain::{Chain, Verdict, Visited, whole};
+use super::chain::{Chain, whole};
 use super::finding::Code;
 use super::keys::Keys;
 use super::segment::Segment;
-use super::signed::{Claim, Voucher};
+use super::verdict::{Verdict, Visited};
+use super::{AuditError, checkpoint};
 use crate::identity::PublicKeys;
 use crate::journal::JournalFiles;
 
 /// No segment is longer, whatever its settings.
 const SEGMENT_MAXIMUM: u64 = 64 * 1024 * 1024;
-/// Checkpoint files are read in pieces of this size.
-const PIECE: usize = 256 * 1024;
 /// How often the beginning is tried again when the daemon gave it up meanwhile.
 const TRIES: usize = 5;
 
@@ -69,7 +66,7 @@ fn once(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(nothing()),
         listed => listed.map_err(AuditError::read(&state.join("journal")))?,
     };
-    let checkpoints = checkpoint_heads(&files)?;
+    let checkpoints = checkpoint::heads(&files)?;
     // Again, from here on: a segment may have been begun since, and one that was begun has a head.
     let files = JournalFiles::list(state).map_err(AuditError::read(&state.join("journal")))?;
     let heads = segment_heads(&files)?;
@@ -125,7 +122,7 @@ fn once(
         read_any = true;
     }
     for (path, header) in checkpoints {
-        hold_checkpoint(&mut chain, &path, header)?;
+        checkpoint::claim(&mut chain, &path, header)?;
     }
     Ok(Tried::Done(Box::new(chain.finish())))
 }
@@ -195,76 +192,13 @@ fn settle(bytes: &mut [u8], again: &[u8]) {
 }
 
 /// At most `bound` bytes of a file; `None` when it is not there (any more).
-fn read(path: &Path, bound: u64) -> Result<Option<Vec<u8>>, AuditError> {
+pub(super) fn read(path: &Path, bound: u64) -> Result<Option<Vec<u8>>, AuditError> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.and_then(|file| file.take(bound).read_to_end(&mut bytes)).map_err(AuditError::read(path))?,
     };
     Ok(Some(bytes))
-}
-
-type CheckpointHead = Result<CheckpointHeader, CheckpointError>;
-
-fn checkpoint_heads(files: &JournalFiles) -> Result<Vec<(PathBuf, CheckpointHead)>, AuditError> {
-    let mut heads = Vec::new();
-    for (sequence, path) in &files.checkpoints {
-        let Some(bytes) = read(path, CHECKPOINT_HEADER_BYTES as u64)? else { continue };
-        let header = CheckpointHeader::decode(&bytes)
-            .and_then(|header| if header.sequence == *sequence { Ok(header) } else { Err(CheckpointError::Header) });
-        heads.push((path.clone(), header));
-    }
-    Ok(heads)
-}
-
-fn hold_checkpoint(chain: &mut Chain<'_>, path: &Path, header: CheckpointHead) -> Result<(), AuditError> {
-    let header = match header.and_then(|header| content(path).map(|checked| checked.map(|()| header))) {
-        Ok(Ok(header)) => header,
-        Err(error @ CheckpointError::Version(_)) => {
-            return Err(AuditError::Version { path: path.to_owned(), problem: error.to_string() });
-        }
-        Err(error) => {
-            chain.finding(Code::CheckpointFile, None, whole(path), error.to_string());
-            return Ok(());
-        }
-        // A newer one took its place.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(Err(error)) => return Err(AuditError::read(path)(error)),
-    };
-    let place = path.display().to_string();
-    let (store_id, sequence, head) = (header.store_id.0.to_vec(), header.sequence, header.head);
-    chain.claim(Claim { voucher: Voucher::File, store_id, sequence, head, time_ms: 0, place });
-    Ok(())
-}
-
-/// Reads a checkpoint file through, up to the hash at its end.
-fn content(path: &Path) -> Result<io::Result<()>, CheckpointError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut buffer = Vec::new();
-    let mut more = |buffer: &mut Vec<u8>| file.by_ref().take(PIECE as u64).read_to_end(buffer);
-    if let Err(error) = more(&mut buffer) {
-        return Ok(Err(error));
-    }
-    let (_, mut decoder) = CheckpointDecoder::begin(&buffer)?;
-    let mut begin = CHECKPOINT_HEADER_BYTES;
-    loop {
-        match decoder.step(buffer.get(begin..).unwrap_or_default())? {
-            CheckpointStep::Item { used, .. } => begin += used,
-            CheckpointStep::End => return Ok(Ok(())),
-            CheckpointStep::More(_) => {
-                buffer.drain(..begin);
-                begin = 0;
-                match more(&mut buffer) {
-                    Ok(0) => return Err(CheckpointError::Trailer),
-                    Ok(_) => {}
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

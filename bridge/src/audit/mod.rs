@@ -10,28 +10,32 @@
 //! Never: opens sealed bytes, repairs anything, trusts the lenient reading that recovery is allowed.
 
 mod chain;
+mod checkpoint;
 mod compare;
 mod export;
 mod extract;
 mod finding;
 mod folder;
+mod hold;
+mod import;
 mod keys;
 mod segment;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use chain::{Chain, Covered, Verdict, Visited};
 pub use compare::compare;
 pub use export::{Exporter, Range};
 pub use extract::{describe, extract};
 pub use finding::{Code, Finding};
 pub use keys::{KeyError, Keys, Origin};
+pub use verdict::{Covered, Verdict, Visited};
 
 /// Where a journal is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +98,6 @@ pub fn verify(
 ) -> Result<Verdict, AuditError> {
     match source {
         Source::Folder(path) => folder::verify(path, keys, visit),
-        Source::Export(path) => export::verify(path, keys, visit),
+        Source::Export(path) => import::verify(path, keys, visit),
     }
 }
