@@ -14,6 +14,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbridge_protocol::proto::journal::IdentityInUse;
+use lockbridge_protocol::proto::tunnel::Signed;
+use lockbridge_protocol::signed::report::SigningFailed;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -28,7 +31,7 @@ pub use error::AppError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control;
-use crate::dispatch::{self, EngineHandle, EngineParts, EngineRequest};
+use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
 use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope};
 use crate::identity::{self, Identity};
 use crate::journal::StateLock;
@@ -90,6 +93,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
                 audience: identity.audience().clone(),
                 authority: identity.authority_keys().clone(),
             },
+            credentials: Arc::new(AuditSigner(identity.clone())),
             systems,
             policy_file: config.policy_file.clone(),
             disk_reserve_bytes: config.disk_reserve_bytes,
@@ -205,6 +209,10 @@ fn open(config: &Config, health: &Health) -> Result<Opening, AppError> {
     let lock = StateLock::acquire(&config.state_directory).map_err(AppError::Lock)?;
     let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
     let identity = Identity::load(&config.state_directory, &sealer)?.ok_or(AppError::NotEnrolled)?;
+    // Only auditors miss it; a full disk must not keep the daemon from starting.
+    if let Err(error) = identity.publish_audit_key() {
+        warn!(error = %crate::net::chain_text(&error), "The public audit key was not laid out for auditors.");
+    }
     let store = store::open(lock, config, health)?;
     Ok(Opening { sealer, identity, store })
 }
@@ -246,11 +254,18 @@ async fn everything_told(engine: &EngineHandle) {
 struct AuditSigner(Identity);
 
 impl ReportSigner for AuditSigner {
-    fn sign(
-        &self,
-        report: Vec<u8>,
-    ) -> Result<lockbridge_protocol::proto::tunnel::Signed, lockbridge_protocol::signed::report::SigningFailed> {
+    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
         self.0.sign_report(report)
+    }
+}
+
+impl Credentials for AuditSigner {
+    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
+        self.0.sign_report(report)
+    }
+
+    fn in_use(&self) -> IdentityInUse {
+        self.0.in_use()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Every command that tells something also tells it as JSON. Exit codes
 //! are those of `sysexits.h` where one fits, because the unit file acts on them.
 
+mod audit;
 mod brake;
 mod config;
 mod doubt;
@@ -31,6 +32,8 @@ pub mod exit {
     pub const ERROR: u8 = 1;
     /// `status`: it runs and something needs a look.
     pub const DEGRADED: u8 = 3;
+    /// A file or folder to be read is not there, or is none of ours.
+    pub const NO_INPUT: u8 = 66;
     /// The daemon does not run or does not answer.
     pub const UNAVAILABLE: u8 = 69;
     /// The disk or the journal failed: restart, recovery reads everything anew.
@@ -76,6 +79,9 @@ enum Command {
     Encode(encode::Arguments),
     /// Stop or allow encoding and new grants on this site; revokes always go on.
     Brake(brake::Arguments),
+    /// Check the audit log, or write it into a file; works without the daemon and beside it.
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 /// Parses, runs, prints the failure if there is one, and gives the exit code.
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Enroll(command) => enroll::run(&command, &arguments.config, &mut output),
         Command::Run(command) => run::run(&command, &arguments.config),
         Command::Config(command) => config::run(&command, &arguments.config, &mut output),
+        Command::Audit(command) => audit::run(&command, &arguments.config, &mut output),
         Command::Status => with_daemon(&arguments.config, async |socket: &Path| status::run(socket, &mut output).await),
         Command::Queue(command) => {
             with_daemon(&arguments.config, async |socket: &Path| queue::run(&command, socket, &mut output).await)

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::ids::CommandId;
-use lockbridge_protocol::proto::journal::{Entry, Started, Stopped, entry};
+use lockbridge_protocol::proto::journal::{Entry, IdentityInUse, Started, Stopped, entry};
 use lockbridge_protocol::proto::tunnel::Report;
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys};
+use lockbridge_protocol::signed::report::SigningFailed;
 use prost::Message;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Credentials;
 use super::effect::Ended;
 use super::log::Log;
 use super::queue::{LaneKey, Queue, Slot};
@@ -51,6 +53,9 @@ pub enum EngineError {
     /// The random source failed.
     #[error("cannot seal an entry")]
     Seal(#[from] SealError),
+    /// The random source failed.
+    #[error("cannot sign an audit checkpoint")]
+    Sign(#[from] SigningFailed),
 }
 
 /// The folded state as the engine owns it.
@@ -140,6 +145,9 @@ pub(super) struct Engine {
     pub(super) log: Arc<dyn Log>,
     pub(super) state: Box<dyn State>,
     pub(super) identity: Identity,
+    pub(super) credentials: Arc<dyn Credentials>,
+    /// As last written down.
+    pub(super) identity_noted: Option<IdentityInUse>,
     pub(super) systems: BTreeMap<String, System>,
     pub(super) policy_file: PathBuf,
     pub(super) policy: Option<Policy>,
@@ -229,6 +237,7 @@ impl Engine {
             bridge_id: self.identity.audience.bridge_id.clone(),
         };
         self.append(entry::Body::Started(started), Reserve::Safety).await?;
+        self.note_identity().await?;
         self.show_durable_state();
         if let Err(error) = self.load_policy().await? {
             tracing::warn!(%error, "No valid policy: only revokes are allowed.");

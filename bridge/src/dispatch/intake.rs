@@ -277,6 +277,7 @@ impl Engine {
             sealed_report,
             event_cursor,
             facts,
+            signed_checkpoint: Vec::new(),
         };
         self.append(entry::Body::Reported(reported), Reserve::Safety).await?;
         Ok(())

@@ -8,6 +8,7 @@
 //! acknowledged and no effect begins before its entry is durable; one command at a time in a lane, in the order of its
 //! lane; one job at a time on an encoder. Never: decides vendor semantics, talks to the network, acts before durability.
 
+mod audit;
 mod begin;
 mod deliver;
 mod doubt;
@@ -28,6 +29,7 @@ mod timers;
 mod watch;
 mod work;
 
+pub use audit::Credentials;
 pub use engine::{EngineError, Identity, State};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,

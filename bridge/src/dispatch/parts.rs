@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Credentials;
 use super::engine::{Engine, EngineError, Identity, State, System};
 use super::log::Log;
 use super::queue::Queue;
@@ -39,6 +40,8 @@ pub struct EngineParts {
     pub state: Box<dyn State>,
     /// Who this bridge is.
     pub identity: Identity,
+    /// Its keys.
+    pub credentials: Arc<dyn Credentials>,
     /// The site's lock systems.
     pub systems: Vec<(LockSystemConfig, Arc<dyn LockSystem>)>,
     /// Local policy file.
@@ -102,6 +105,8 @@ pub fn build(
         log: parts.log,
         state: parts.state,
         identity: parts.identity,
+        credentials: parts.credentials,
+        identity_noted: None,
         systems,
         policy_file: parts.policy_file,
         policy: None,

@@ -1,14 +1,13 @@
-//! What time alone brings about: expiry, waits that end, gaps that last, windows that begin, the head of the chain.
+//! What time alone brings about: expiry, waits that end, gaps that last, windows that begin.
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{ClockJumped, entry};
-use lockbridge_protocol::proto::tunnel::{AuditCheckpoint, report::Body as ReportBody};
 
 use super::engine::{Engine, EngineError};
 use crate::command::machine::Event;
 use crate::health::{ReasonCode, Scope};
 use crate::journal::Reserve;
-use crate::limits::{CHECKPOINT_ENTRIES, CHECKPOINT_INTERVAL, LANE_GAP_ALERT};
+use crate::limits::LANE_GAP_ALERT;
 use crate::state::fold::Phase;
 
 /// A jump of the wall clock that is written down (rule N4).
@@ -29,6 +28,7 @@ impl Engine {
         self.ask_due()?;
         self.age_doubts().await?;
         self.replan_due().await?;
+        self.note_identity().await?;
         self.report_chain().await
     }
 
@@ -95,26 +95,6 @@ impl Engine {
                 self.give_locally(body, &lock_system, &lane.1, "schedule").await?;
             }
         }
-        Ok(())
-    }
-
-    async fn report_chain(&mut self) -> Result<(), EngineError> {
-        let now = self.clock.since_boot();
-        let due = self.unreported >= CHECKPOINT_ENTRIES
-            || (self.unreported > 0 && now.saturating_sub(self.reported_at) >= CHECKPOINT_INTERVAL);
-        if !due || self.durable.through == 0 {
-            return Ok(());
-        }
-        let checkpoint = AuditCheckpoint {
-            store_id: self.identity.store_id.to_vec(),
-            journal_sequence: self.durable.through,
-            chain_head: self.durable.chain_head.0.to_vec(),
-            time_ms: self.clock.wall_ms(),
-        };
-        let report = self.report(ReportBody::AuditCheckpoint(checkpoint));
-        self.reported("audit_checkpoint", "", &report, String::new(), Vec::new()).await?;
-        self.unreported = 0;
-        self.reported_at = now;
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns `<state>/identity/` and the state key. On disk: `identity.json` (ids, tunnel URL, authority keys; written last, so
 //! that it is there only when all else is), `certificate.pem` (chain in use), `certificate-next.pem` (renewed, not yet
-//! proven), `certificate-previous.pem` (24 h), `ca.pem`, and `keys.sealed`: the audit key and every identity key. A
+//! proven), `certificate-previous.pem` (24 h), `ca.pem`, `audit-key.pub` (for
+//! auditors), and `keys.sealed`: the audit key and every identity key. A
 //! certificate finds its key by the public half; a key without a certificate is one that was asked for and not answered.
 //!
 //! Promises: keys are durable before the first byte goes out; a file is replaced whole or not at all; a crash at any point
@@ -14,6 +15,7 @@ mod error;
 mod files;
 mod issued;
 mod keys;
+mod public;
 mod record;
 pub mod renewal;
 mod state_key;
@@ -30,6 +32,7 @@ pub use error::{EnrollError, Hint, IdentityError};
 pub use files::FileError;
 pub use issued::{CertificateTimes, IssuedError};
 pub use keys::KeysError;
+pub use public::PublicKeys;
 pub use state_key::{StateKeyError, open_sealer};
 pub use store::{Identity, SessionClient};
 pub use token::{TokenReadError, TokenSource, forget_token};

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
+use lockbridge_protocol::proto::journal::IdentityInUse;
 use lockbridge_protocol::proto::tunnel::Signed;
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys};
 use lockbridge_protocol::signed::report::{self, SigningFailed};
@@ -40,6 +41,10 @@ impl Paths {
     }
     pub(super) fn keys(&self) -> PathBuf {
         self.0.join("keys.sealed")
+    }
+    /// Public half of the audit key, hexadecimal.
+    pub(super) fn audit_key(&self) -> PathBuf {
+        self.0.join("audit-key.pub")
     }
     pub(super) fn ca(&self) -> PathBuf {
         self.0.join("ca.pem")
@@ -160,6 +165,28 @@ impl Identity {
     /// Public half of the audit key, uncompressed point.
     pub fn audit_public_key(&self) -> &[u8] {
         self.shared.audit.public_key().as_ref()
+    }
+
+    /// The public halves in use now, for the audit log.
+    pub fn in_use(&self) -> IdentityInUse {
+        let held = self.held();
+        let keys = held.record.authority_keys.iter();
+        IdentityInUse {
+            occasion: String::new(),
+            audit_public_key: self.audit_public_key().to_vec(),
+            authority_public_keys: keys.filter_map(|hex| HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()).collect(),
+            certificate_hash: held.current.fingerprint.to_vec(),
+            certificate_not_after_ms: held.current.times.not_after.saturating_mul(1000),
+        }
+    }
+
+    /// Lays the public half of the audit key where an auditor without the state key finds it. Blocks on a flush, once.
+    pub fn publish_audit_key(&self) -> Result<(), IdentityError> {
+        let (path, content) = (self.shared.paths.audit_key(), HEXLOWER.encode(self.audit_public_key()) + "\n");
+        if files::read(&path)?.as_deref() == Some(content.as_bytes()) {
+            return Ok(());
+        }
+        Ok(files::replace(&path, content.as_bytes())?)
     }
 
     /// Validity of the certificate in use.

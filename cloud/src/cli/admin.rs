@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use ed25519_dalek::SigningKey;
 use lockbridge_protocol::enrollment::EnrollmentToken;
+use lockbridge_protocol::signed::witness::WitnessFile;
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::print_line;
 use super::serve::HUB_URL_FILE;
+use crate::authority::Authority;
 use crate::clock::now_ms;
 use crate::enroll::Ca;
-use crate::store::{DataDirectory, Store, StoreError, bridges, tokens, workspaces};
+use crate::store::{DataDirectory, Store, StoreError, bridges, journals, tokens, workspaces};
 
 /// Longest life of an enrollment token (rule H1).
 const LIFE_MAXIMUM: Duration = Duration::from_secs(24 * 3600);
@@ -98,6 +100,32 @@ pub(super) async fn list_bridges(data: &Path, workspace: Option<String>) -> anyh
             })
             .to_string(),
         );
+    }
+    Ok(())
+}
+
+pub(super) async fn print_witness(data: &Path, bridge: String) -> anyhow::Result<()> {
+    let (directory, store) = open(data)?;
+    let authority = Authority::open(&directory)?;
+    let bridge_id = bridge.clone();
+    let found = store.read(move |connection| {
+        let bridge = bridges::find(connection, &bridge_id)?;
+        Ok::<_, StoreError>(bridge.zip(Some(journals::witnessed(connection, &bridge_id)?)))
+    });
+    let Some((bridge, witnessed)) = found.await? else {
+        bail!("there is no bridge {bridge}; see `lockbridge-cloud bridge list`");
+    };
+    if witnessed.is_empty() {
+        bail!("no audit checkpoint of the bridge was witnessed yet; one comes within a minute of its first session");
+    }
+    for checkpoint in &witnessed {
+        let file = WitnessFile {
+            bridge_id: bridge.bridge_id.clone(),
+            audit_key: bridge.audit_key.clone(),
+            authority_keys: vec![authority.public().public_key],
+            witness: authority.countersign(checkpoint),
+        };
+        print_line(&file.to_line());
     }
     Ok(())
 }

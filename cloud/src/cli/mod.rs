@@ -105,6 +105,13 @@ enum BridgeCommand {
         #[arg(long)]
         workspace: Option<String>,
     },
+    /// Print the last witness of each journal of a bridge, one line each: for `lockbridge audit verify --witness`.
+    Witness {
+        #[command(flatten)]
+        data: Data,
+        /// Bridge id.
+        bridge: String,
+    },
     /// Forbid a bridge any further session; a live one is cut within 5 s.
     Revoke {
         #[command(flatten)]
@@ -142,6 +149,7 @@ async fn administer(command: Command) -> anyhow::Result<()> {
             admin::create_token(&data.data, workspace, site, life, hub_url).await
         }
         Command::Bridge(BridgeCommand::List { data, workspace }) => admin::list_bridges(&data.data, workspace).await,
+        Command::Bridge(BridgeCommand::Witness { data, bridge }) => admin::print_witness(&data.data, bridge).await,
         Command::Bridge(BridgeCommand::Revoke { data, bridge }) => admin::revoke_bridge(&data.data, bridge).await,
     }
 }

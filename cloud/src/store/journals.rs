@@ -1,5 +1,6 @@
-//! How far each bridge's journal has been seen to go (rule F9).
+//! How far each bridge's journal has been seen to go (rule F9), and what was witnessed of it (rule J2).
 
+use lockbridge_protocol::proto::tunnel::AuditCheckpoint;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{StoreError, counter};
@@ -19,4 +20,20 @@ pub fn note(connection: &Connection, bridge_id: &str, store_id: &[u8], sequence:
         (bridge_id, store_id, counter(sequence)),
     )?;
     Ok(())
+}
+
+/// The last head witnessed of each journal of a bridge, the newest first. Their time is that of the witnessing.
+pub fn witnessed(connection: &Connection, bridge_id: &str) -> Result<Vec<AuditCheckpoint>, StoreError> {
+    let sql = "SELECT store_id, journal_sequence, chain_head, witnessed_at_ms FROM witnessed_checkpoints
+               WHERE bridge_id = ?1 ORDER BY witnessed_at_ms DESC";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([bridge_id], |row| {
+        Ok(AuditCheckpoint {
+            store_id: row.get(0)?,
+            journal_sequence: row.get::<_, i64>(1)?.unsigned_abs(),
+            chain_head: row.get(2)?,
+            time_ms: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -6,7 +6,7 @@ pub struct Entry {
     pub wall_ms: i64,
     #[prost(
         oneof = "entry::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20"
     )]
     pub body: ::core::option::Option<entry::Body>,
 }
@@ -44,6 +44,8 @@ pub mod entry {
         Requeued(super::Requeued),
         #[prost(message, tag = "16")]
         LaneMarked(super::LaneMarked),
+        #[prost(message, tag = "20")]
+        IdentityInUse(super::IdentityInUse),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,6 +245,9 @@ pub struct Reported {
     pub event_cursor: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "6")]
     pub facts: ::prost::alloc::vec::Vec<Fact>,
+    /// audit_checkpoint only: tunnel.v1.Signed over the report, for who has no state key
+    #[prost(bytes = "vec", tag = "7")]
+    pub signed_checkpoint: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportsAcknowledged {
@@ -288,4 +293,22 @@ pub struct LaneMarked {
     pub lane: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub through: u64,
+}
+/// Public halves of the keys in use: written at every start, and when one of them changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IdentityInUse {
+    /// started, changed
+    #[prost(string, tag = "1")]
+    pub occasion: ::prost::alloc::string::String,
+    /// P-256, uncompressed point
+    #[prost(bytes = "vec", tag = "2")]
+    pub audit_public_key: ::prost::alloc::vec::Vec<u8>,
+    /// Ed25519
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub authority_public_keys: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// SHA-256 of the certificate the cloud last accepted
+    #[prost(bytes = "vec", tag = "4")]
+    pub certificate_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "5")]
+    pub certificate_not_after_ms: i64,
 }

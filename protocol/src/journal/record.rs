@@ -134,6 +134,9 @@ pub fn write_commit(out: &mut Vec<u8>, commit: Commit, head: ChainHash) {
 }
 
 impl<'a> Record<'a> {
+    /// What every record begins with, for who searches damaged bytes for one.
+    pub const FIRST_BYTE: u8 = MAGIC[0];
+
     /// Reads what stands at the beginning of `bytes`.
     pub fn read(bytes: &'a [u8]) -> Result<Step<'a>, RecordError> {
         let (magic, rest) = match bytes.split_first_chunk::<4>() {
@@ -179,6 +182,11 @@ impl<'a> Record<'a> {
             _ => (RecordBody::Entry(payload), chain_hash(&[checked])),
         };
         Ok(Step::Record(Self { sequence, previous, body, hash }, total))
+    }
+
+    /// The sequence that bytes which look like a record claim to have; their checksum was not looked at.
+    pub fn claimed(bytes: &[u8]) -> Option<u64> {
+        bytes.starts_with(&MAGIC).then(|| Self::claimed_sequence(bytes)).flatten()
     }
 
     /// The sequence in the fixed part at the beginning of `bytes`, unverified: cheap to ask while searching.

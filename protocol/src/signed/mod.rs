@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod report;
+pub mod witness;
 
 use ring::digest::{SHA256, digest};
 

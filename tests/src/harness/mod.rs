@@ -10,6 +10,7 @@ mod link;
 mod process;
 mod resources;
 mod site;
+mod tamper;
 mod wait;
 
 pub use binaries::{Binaries, build};
@@ -18,4 +19,5 @@ pub use link::{Link, Passed};
 pub use process::{Process, Ready};
 pub use resources::{Resources, folder_bytes};
 pub use site::{Site, SiteOptions};
+pub use tamper::JournalCopy;
 pub use wait::{WaitError, until};

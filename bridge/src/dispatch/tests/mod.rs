@@ -1,5 +1,6 @@
 //! The engine with a log and a store in memory, a lock system that follows a script, and the runtime's paused clock.
 
+mod audit;
 mod full;
 mod life;
 mod order;
@@ -443,6 +444,7 @@ pub(super) struct Bench {
     pub(super) health: Health,
     pub(super) policy: tempfile::NamedTempFile,
     pub(super) state: MemoryState,
+    keys: Arc<audit::TestKeys>,
     task: JoinHandle<Result<(), EngineError>>,
     stop: CancellationToken,
     authority: Authority,
@@ -576,6 +578,7 @@ impl Bench {
             state.apply(index as u64 + 1, entry).expect("folds");
         }
         let stop = CancellationToken::new();
+        let keys = Arc::new(audit::TestKeys::default());
         let (handle, run) = build(
             EngineParts {
                 clock,
@@ -591,6 +594,7 @@ impl Bench {
                     authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()])
                         .expect("a key"),
                 },
+                credentials: Arc::clone(&keys) as Arc<dyn Credentials>,
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),
                 disk_reserve_bytes: 0,
@@ -599,7 +603,7 @@ impl Bench {
             stop.clone(),
         );
         let task = tokio::spawn(run);
-        Self { log, system, handle, health, policy, state, task, stop, authority }
+        Self { log, system, handle, health, policy, state, keys, task, stop, authority }
     }
 
     /// Signs and delivers.

@@ -96,7 +96,7 @@ pub fn apply(store: &mut dyn Store, sequence: u64, entry: &Entry) -> Result<(), 
             lanes::skip_to(&mut lane, marked.through.saturating_add(1));
             put(fold.store, &keys::lane(&marked.lock_system, &marked.lane), &lane)?;
         }
-        Some(Body::Stopped(_) | Body::ClockJumped(_) | Body::Witnessed(_)) | None => {}
+        Some(Body::Stopped(_) | Body::ClockJumped(_) | Body::Witnessed(_) | Body::IdentityInUse(_)) | None => {}
     }
     fold.forget_old()?;
     if fold.meta != before {

@@ -94,6 +94,27 @@ async fn checkpoints_are_countersigned_unless_the_chain_forks() {
 }
 
 #[tokio::test]
+async fn a_shorter_journal_raises_an_alarm_and_the_last_witness_stays() {
+    let bench = Bench::start().await;
+    let identity = bench.enrolled().await;
+    let mut script = bench.connect(&identity, State::new()).await.expect("is welcome");
+    for journal_sequence in [20, 7] {
+        let checkpoint =
+            AuditCheckpoint { store_id: vec![1; 16], journal_sequence, chain_head: vec![1; 32], time_ms: 1 };
+        script.state.report(&identity, Body::AuditCheckpoint(checkpoint));
+    }
+    script.send_reports().await.expect("are kept");
+    script.until(|script| !script.witnesses.is_empty()).await.expect("is witnessed");
+    assert_eq!(script.witnesses.len(), 1, "the shorter one is not witnessed");
+    assert_eq!(bench.alarms().await, ["audit_broken"]);
+    let bridge_id = identity.bridge_id.clone();
+    let kept = bench.store.read(move |connection| crate::store::journals::witnessed(connection, &bridge_id));
+    let kept: Vec<AuditCheckpoint> = kept.await.expect("reads");
+    let [last] = kept.as_slice() else { panic!("one journal, one witness: {kept:?}") };
+    assert_eq!((last.journal_sequence, last.chain_head.as_slice()), (20, [1; 32].as_slice()));
+}
+
+#[tokio::test]
 async fn an_old_epoch_moves_no_cursor_and_a_repeated_report_has_no_second_effect() {
     let bench = Bench::start().await;
     let identity = bench.enrolled().await;

@@ -1,0 +1,148 @@
+//! A copy of a bridge's state folder, and what somebody with write access could do to the journal in it.
+//!
+//! Everything here keeps checksums right, as a careful forger would: only the chain, signatures and witnesses can tell.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use lockbridge_protocol::journal::{
+    ChainHash, Commit, HEADER_BYTES, Record, RecordBody, SegmentHeader, Step, write_commit, write_entry,
+};
+
+/// The copy.
+#[derive(Debug)]
+pub struct JournalCopy {
+    state: PathBuf,
+}
+
+/// One record as it stands in a segment.
+struct Found {
+    offset: usize,
+    length: usize,
+    sequence: u64,
+    previous: ChainHash,
+    body: Body,
+}
+
+enum Body {
+    Entry(Vec<u8>),
+    Commit(Commit),
+}
+
+impl JournalCopy {
+    /// Copies the folder `state` to `to`; nobody may write to it meanwhile.
+    pub fn make(state: &Path, to: &Path) -> Result<Self> {
+        copy(state, to).with_context(|| format!("copying {} to {}", state.display(), to.display()))?;
+        Ok(Self { state: to.to_owned() })
+    }
+
+    /// The copied state folder.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Changes the last byte of what an entry says.
+    pub fn edit(&self, sequence: u64) -> Result<()> {
+        self.change(sequence, |bytes, found| {
+            let Body::Entry(mut payload) = found.body else { bail!("not an entry") };
+            if let Some(last) = payload.last_mut() {
+                *last ^= 1;
+            }
+            let mut record = Vec::new();
+            write_entry(&mut record, found.sequence, found.previous, &payload).context("an entry of its length")?;
+            bytes[found.offset..found.offset + found.length].copy_from_slice(&record);
+            Ok(())
+        })
+    }
+
+    /// Cuts the journal off in front of an entry.
+    pub fn cut(&self, sequence: u64) -> Result<()> {
+        self.change(sequence, |bytes, found| {
+            bytes[found.offset..].fill(0);
+            Ok(())
+        })
+    }
+
+    /// Exchanges an entry with the record behind it, if that is an entry too; whether it was.
+    pub fn swap(&self, sequence: u64) -> Result<bool> {
+        let mut swapped = false;
+        self.change(sequence, |bytes, found| {
+            let behind = found.offset + found.length;
+            if let Ok(Step::Record(Record { body: RecordBody::Entry(_), .. }, length)) = Record::read(&bytes[behind..])
+            {
+                bytes[found.offset..behind + length].rotate_left(found.length);
+                swapped = true;
+            }
+            Ok(())
+        })?;
+        Ok(swapped)
+    }
+
+    /// Puts other content into an entry and computes the whole chain behind it anew.
+    pub fn rewrite(&self, sequence: u64, payload: &[u8]) -> Result<()> {
+        self.change(sequence, |bytes, at| {
+            let mut out = bytes[..at.offset].to_vec();
+            let mut head = at.previous;
+            for found in records(bytes).into_iter().filter(|found| found.offset >= at.offset) {
+                match found.body {
+                    Body::Commit(commit) => write_commit(&mut out, commit, head),
+                    Body::Entry(own) => {
+                        let payload = if found.sequence == sequence { payload } else { own.as_slice() };
+                        head =
+                            write_entry(&mut out, found.sequence, head, payload).context("an entry of its length")?;
+                    }
+                }
+            }
+            if out.len() > bytes.len() {
+                bail!("the segment became too long");
+            }
+            out.resize(bytes.len(), 0);
+            *bytes = out;
+            Ok(())
+        })
+    }
+
+    fn change(&self, sequence: u64, change: impl FnOnce(&mut Vec<u8>, Found) -> Result<()>) -> Result<()> {
+        for entry in std::fs::read_dir(self.state.join("journal"))? {
+            let path = entry?.path();
+            let mut bytes = std::fs::read(&path)?;
+            if SegmentHeader::decode(&bytes).is_err() {
+                continue;
+            }
+            let wanted = |found: &Found| found.sequence == sequence && matches!(found.body, Body::Entry(_));
+            if let Some(found) = records(&bytes).into_iter().find(wanted) {
+                change(&mut bytes, found)?;
+                return Ok(std::fs::write(&path, bytes)?);
+            }
+        }
+        bail!("no segment holds entry {sequence}")
+    }
+}
+
+fn records(bytes: &[u8]) -> Vec<Found> {
+    let mut offset = HEADER_BYTES;
+    let mut found = Vec::new();
+    while let Some(Ok(Step::Record(record, length))) = bytes.get(offset..).map(Record::read) {
+        let body = match record.body {
+            RecordBody::Entry(payload) => Body::Entry(payload.to_vec()),
+            RecordBody::Commit(commit) => Body::Commit(commit),
+        };
+        found.push(Found { offset, length, sequence: record.sequence, previous: record.previous, body });
+        offset += length;
+    }
+    found
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
