@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbridge_protocol::proto::journal::Machine;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -64,7 +65,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             .await
             .map_err(|error| AppError::Runtime(std::io::Error::other(error)))??
     };
-    let Opening { sealer, identity, store } = opening;
+    let Opening { sealer, identity, machine, store } = opening;
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
 
@@ -87,6 +88,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
                 store_id: store.opened.store_id.0,
                 boot_counter: store.opened.boot_counter,
                 kernel_boot_id: kernel_boot_id(),
+                machine,
                 audience: identity.audience().clone(),
                 authority: identity.authority_keys().clone(),
             },
@@ -195,6 +197,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 struct Opening {
     sealer: crate::seal::Sealer,
     identity: Identity,
+    machine: Machine,
     store: store::Opening,
 }
 
@@ -204,7 +207,8 @@ fn open(config: &Config, health: &Health) -> Result<Opening, AppError> {
     let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
     let identity = Identity::load(&config.state_directory, &sealer)?.ok_or(AppError::NotEnrolled)?;
     let store = store::open(lock, config, health)?;
-    Ok(Opening { sealer, identity, store })
+    let machine = identity::machine::look(&config.machine_id_file, &sealer);
+    Ok(Opening { sealer, identity, machine, store })
 }
 
 type Systems = Vec<(LockSystemConfig, Arc<dyn LockSystem>)>;

@@ -9,6 +9,7 @@ mod doubt;
 mod encode;
 mod enroll;
 mod output;
+mod quarantine;
 mod queue;
 mod run;
 mod status;
@@ -76,6 +77,8 @@ enum Command {
     Encode(encode::Arguments),
     /// Stop or allow encoding and new grants on this site; revokes always go on.
     Brake(brake::Arguments),
+    /// Show the quarantine, or release it at this site.
+    Quarantine(quarantine::Arguments),
 }
 
 /// Parses, runs, prints the failure if there is one, and gives the exit code.
@@ -105,6 +108,9 @@ pub fn main() -> ExitCode {
         }
         Command::Brake(command) => {
             with_daemon(&arguments.config, async |socket: &Path| brake::run(&command, socket, &mut output).await)
+        }
+        Command::Quarantine(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| quarantine::run(&command, socket, &mut output).await)
         }
     };
     match result {

@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod issued;
 mod keys;
+pub mod machine;
 mod record;
 pub mod renewal;
 mod state_key;
