@@ -33,6 +33,8 @@ struct World {
     received: [u64; 4],
     /// What the bridge's disk held at some moment.
     backup: Option<BridgeWorld>,
+    /// Whether the last Hello lacked something that the bridge had told before.
+    went_back: bool,
 }
 
 const PRIORITIES: [Priority; 4] = [Priority::Safety, Priority::Interactive, Priority::Convergent, Priority::Background];
@@ -46,6 +48,7 @@ impl World {
             granted: [0; 4],
             received: [0; 4],
             backup: None,
+            went_back: false,
         }
     }
 
@@ -57,6 +60,7 @@ impl World {
             highest_epoch_seen: self.bridge.epoch_seen,
             ..hello()
         };
+        self.went_back = self.went_back();
         self.granted = [0; 4];
         self.received = [0; 4];
         self.pair = Some(Pair::new(hello, HubSettings { report_window: 5, ..HubSettings::default() }));
@@ -128,7 +132,6 @@ impl World {
     }
 
     fn hub_does(&mut self) {
-        let went_back = self.went_back();
         let Some(pair) = self.pair.as_mut() else { return };
         for action in std::mem::take(&mut pair.hub_actions) {
             match action {
@@ -142,7 +145,7 @@ impl World {
                         ..admission(self.hub.epoch)
                     };
                     let found = suspicion(&hello, &known);
-                    assert_eq!(found.is_some(), went_back, "{found:?}");
+                    assert_eq!(found.is_some(), self.went_back, "{found:?}");
                     if found.is_some() {
                         self.hub.acknowledged = hello.commands_durable_through;
                         self.hub.quarantine = Some(Quarantine { incident: self.hub.epoch, ..Quarantine::default() });
