@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::proto::journal::Machine;
+use lockbridge_protocol::proto::tunnel::QuarantineReason;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -127,9 +128,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let link = tunnel.status();
     tasks.spawn(tunnel.run());
     tasks.spawn(transport.prove_sessions(link.clone(), Arc::clone(&clock), stop.clone()));
-    let renewal =
-        identity::renewal::run(identity.clone(), dialer, time, Arc::clone(&clock), health.clone(), stop.clone());
-    tasks.spawn(renewal);
+    let (copied, suspicion) = watch::channel(None);
+    let (id, clocks, reasons) = (identity.clone(), Arc::clone(&clock), health.clone());
+    tasks.spawn(identity::renewal::run(id, dialer, time, clocks, reasons, copied, stop.clone()));
+    tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
     let bridge = BridgeStatus {
         bridge_id: identity.bridge_id().to_owned(),
@@ -227,6 +229,21 @@ fn lock_systems(config: &Config, clock: &Arc<dyn Clock>) -> Result<Systems, AppE
         Ok((system.clone(), adapter))
     };
     config.lock_systems.iter().map(build).collect()
+}
+
+/// Tells the engine when renewal finds that this identity was copied.
+async fn pass_on_suspicion(
+    mut suspicion: watch::Receiver<Option<String>>,
+    engine: EngineHandle,
+    stop: CancellationToken,
+) {
+    while let Some(Ok(())) = stop.run_until_cancelled(suspicion.changed()).await {
+        let Some(message) = suspicion.borrow_and_update().clone() else { continue };
+        let request = EngineRequest::Suspect { reason: QuarantineReason::GenerationStale, message };
+        if engine.send(request).await.is_err() {
+            return; // the engine stopped, and so does the process
+        }
+    }
 }
 
 /// Waits until the hub has every report, or the session is gone for good; bounded by the caller.

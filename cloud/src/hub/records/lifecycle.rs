@@ -86,10 +86,10 @@ pub(in crate::hub) async fn admit(
                 workspace_id: bridge.workspace_id.clone(),
                 workspace_name,
             };
-            quarantine::examine(tx, now_ms, &bridge, &hello, &mut admission)?;
+            quarantine::examine(tx, now_ms, &bridge, &peer.serial, &hello, &mut admission)?;
             Ok(Admitted {
                 admission,
-                session: Session { bridge_id: bridge.bridge_id, epoch, store_id: hello.store_id },
+                session: Session { bridge_id: bridge.bridge_id, epoch, store_id: hello.store_id, serial: peer.serial },
                 audit_key: bridge.audit_key,
             })
         })

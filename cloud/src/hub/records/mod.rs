@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) bridge_id: String,
     pub(super) epoch: u64,
     pub(super) store_id: Vec<u8>,
+    /// Of the certificate that it showed.
+    pub(super) serial: Vec<u8>,
 }
 
 /// Holds if this session is still the bridge's newest.

@@ -7,7 +7,7 @@ use rusqlite::Transaction;
 
 use crate::store::bridges::Bridge;
 use crate::store::quarantines::{self, Finding};
-use crate::store::{Store, StoreError, commands, counter, journals};
+use crate::store::{Store, StoreError, certificates, commands, counter, journals};
 
 /// Compares Hello with what was heard of the bridge. When the bridge's memory went back, the cursors in `known` and in the
 /// database go back with it, and what was lost is numbered to be sent again in its order.
@@ -15,6 +15,7 @@ pub(super) fn examine(
     tx: &Transaction<'_>,
     now_ms: i64,
     bridge: &Bridge,
+    serial: &[u8],
     hello: &Hello,
     known: &mut Admission,
 ) -> Result<(), StoreError> {
@@ -37,9 +38,25 @@ pub(super) fn examine(
         let finding = Finding { reason: found.reason, message: found.sentence, replay_through };
         quarantines::open(tx, now_ms, bridge_id, &finding)?;
     }
-    let open = quarantines::told(tx, now_ms, bridge_id, hello.quarantine.as_ref(), hello.quarantine_left)?;
-    known.quarantine = open.map(|incident| incident.on_wire());
+    known.quarantine = told(tx, now_ms, (bridge_id, serial), hello.quarantine.as_ref(), hello.quarantine_left)?;
     Ok(())
+}
+
+/// The bridge's own word, and what holds afterwards. Once people have decided for a state that had gone back, the
+/// certificate that came with it counts as the newest: those given to what was lost open nothing any more.
+pub(super) fn told(
+    tx: &Transaction<'_>,
+    now_ms: i64,
+    (bridge_id, serial): (&str, &[u8]),
+    holds: Option<&Quarantine>,
+    left: u64,
+) -> Result<Option<Quarantine>, StoreError> {
+    let before = quarantines::of_bridge(tx, bridge_id)?;
+    let open = quarantines::told(tx, now_ms, bridge_id, holds, left)?;
+    if open.is_none() && before.is_some_and(|before| lost_memory(before.reason)) {
+        certificates::make_newest(tx, bridge_id, serial)?;
+    }
+    Ok(open.map(|incident| incident.on_wire()))
 }
 
 /// What the bridge shows from now on is compared with this Hello.

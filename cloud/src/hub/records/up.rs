@@ -11,10 +11,10 @@ use lockbridge_protocol::signed;
 use prost::Message;
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{RecordError, Session, fence};
+use super::{RecordError, Session, fence, quarantine};
 use crate::hub::Ingest;
 use crate::store::commands::Noted;
-use crate::store::{Store, StoreError, bridges, commands, counter, journals, quarantines};
+use crate::store::{Store, StoreError, bridges, commands, counter, journals};
 
 /// A checkpoint that deserves the authority's counter-signature.
 #[derive(Debug, Clone, PartialEq)]
@@ -221,9 +221,8 @@ pub(in crate::hub) async fn health(
             fence(tx, &session)?;
             bridges::set_health(tx, &session.bridge_id, &health)?;
             ingest.health(tx, now_ms, &session.bridge_id, &health)?;
-            let (holds, left) = (health.quarantine.as_ref(), health.quarantine_left);
-            let open = quarantines::told(tx, now_ms, &session.bridge_id, holds, left)?;
-            Ok(open.map(|incident| incident.on_wire()))
+            let who = (session.bridge_id.as_str(), session.serial.as_slice());
+            Ok(quarantine::told(tx, now_ms, who, health.quarantine.as_ref(), health.quarantine_left)?)
         })
         .await
 }
