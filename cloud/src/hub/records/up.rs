@@ -107,7 +107,6 @@ fn note_command(tx: &Transaction<'_>, now_ms: i64, bridge_id: &str, report: &Rep
     };
     let (code, message) =
         match commands::set_state(tx, now_ms, bridge_id, command_id, &update.command_hash, update.state())? {
-            Noted::Yes => return Ok(()),
             Noted::Unknown => (
                 "command_unknown",
                 format!("a report speaks of command {command_id}, which this cloud did not give with those bytes"),
@@ -117,7 +116,7 @@ fn note_command(tx: &Transaction<'_>, now_ms: i64, bridge_id: &str, report: &Rep
                 "replay_failed",
                 format!("command {command_id} had succeeded; repeated after the bridge's state went back, it failed"),
             ),
-            Noted::Final(_) => return Ok(()),
+            Noted::Yes | Noted::Final(_) => return Ok(()),
         };
     bridges::alarm(tx, now_ms, Some(bridge_id), code, &message)
 }
