@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::proto::journal::IdentityInUse;
+use lockbridge_protocol::proto::journal::Machine;
+use lockbridge_protocol::proto::tunnel::QuarantineReason;
 use lockbridge_protocol::proto::tunnel::Signed;
 use lockbridge_protocol::signed::report::SigningFailed;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -67,7 +69,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             .await
             .map_err(|error| AppError::Runtime(std::io::Error::other(error)))??
     };
-    let Opening { sealer, identity, store } = opening;
+    let Opening { sealer, identity, machine, store } = opening;
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
 
@@ -90,6 +92,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
                 store_id: store.opened.store_id.0,
                 boot_counter: store.opened.boot_counter,
                 kernel_boot_id: kernel_boot_id(),
+                machine,
                 audience: identity.audience().clone(),
                 authority: identity.authority_keys().clone(),
             },
@@ -129,9 +132,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let link = tunnel.status();
     tasks.spawn(tunnel.run());
     tasks.spawn(transport.prove_sessions(link.clone(), Arc::clone(&clock), stop.clone()));
-    let renewal =
-        identity::renewal::run(identity.clone(), dialer, time, Arc::clone(&clock), health.clone(), stop.clone());
-    tasks.spawn(renewal);
+    let (copied, suspicion) = watch::channel(None);
+    let (id, clocks, reasons) = (identity.clone(), Arc::clone(&clock), health.clone());
+    tasks.spawn(identity::renewal::run(id, dialer, time, clocks, reasons, copied, stop.clone()));
+    tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
 
@@ -201,6 +205,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 struct Opening {
     sealer: crate::seal::Sealer,
     identity: Identity,
+    machine: Machine,
     store: store::Opening,
 }
 
@@ -214,7 +219,8 @@ fn open(config: &Config, health: &Health) -> Result<Opening, AppError> {
         warn!(error = %crate::net::chain_text(&error), "The public audit key was not laid out for auditors.");
     }
     let store = store::open(lock, config, health)?;
-    Ok(Opening { sealer, identity, store })
+    let machine = identity::machine::look(&config.machine_id_file, &sealer);
+    Ok(Opening { sealer, identity, machine, store })
 }
 
 type Systems = Vec<(LockSystemConfig, Arc<dyn LockSystem>)>;
@@ -240,6 +246,21 @@ async fn forget_rebuild(health: Health, stop: CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(limits::STATE_REBUILT_NOTICE) => health.clear(Scope::Bridge, ReasonCode::StateRebuilt),
         () = stop.cancelled() => {}
+    }
+}
+
+/// Tells the engine when renewal finds that this identity was copied.
+async fn pass_on_suspicion(
+    mut suspicion: watch::Receiver<Option<String>>,
+    engine: EngineHandle,
+    stop: CancellationToken,
+) {
+    while let Some(Ok(())) = stop.run_until_cancelled(suspicion.changed()).await {
+        let Some(message) = suspicion.borrow_and_update().clone() else { continue };
+        let request = EngineRequest::Suspect { reason: QuarantineReason::GenerationStale, message };
+        if engine.send(request).await.is_err() {
+            return; // the engine stopped, and so does the process
+        }
     }
 }
 

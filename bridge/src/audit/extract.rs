@@ -60,6 +60,10 @@ pub fn extract(entry: Option<&Entry>) -> Value {
             "authority_keys": it.authority_public_keys.iter().map(|key| HEXLOWER.encode(key)).collect::<Vec<_>>(),
             "certificate": HEXLOWER.encode(&it.certificate_hash),
         }),
+        Body::QuarantineChanged(it) => json!({
+            "kind": "quarantine_changed", "on": it.on, "reason": it.reason, "who": it.who, "incident": it.incident,
+            "confirmed": it.confirmed, "released": it.released,
+        }),
     }
 }
 

@@ -10,6 +10,7 @@ mod doubt;
 mod encode;
 mod enroll;
 mod output;
+mod quarantine;
 mod queue;
 mod run;
 mod status;
@@ -82,6 +83,8 @@ enum Command {
     /// Check the audit log, or write it into a file; works without the daemon and beside it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Show the quarantine, or release it at this site.
+    Quarantine(quarantine::Arguments),
 }
 
 /// Parses, runs, prints the failure if there is one, and gives the exit code.
@@ -112,6 +115,9 @@ pub fn main() -> ExitCode {
         }
         Command::Brake(command) => {
             with_daemon(&arguments.config, async |socket: &Path| brake::run(&command, socket, &mut output).await)
+        }
+        Command::Quarantine(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| quarantine::run(&command, socket, &mut output).await)
         }
     };
     match result {

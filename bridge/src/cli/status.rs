@@ -63,6 +63,9 @@ fn text(snapshot: &Value) -> String {
     if snapshot["engine"]["brake"].as_bool() == Some(true) {
         lines.push("brake        ON: no encoding, no new grants".to_owned());
     }
+    if let Some(line) = super::quarantine::line(&snapshot["engine"]["quarantine"]) {
+        lines.push(format!("quarantine   {line}"));
+    }
     for reason in snapshot["reasons"].as_array().into_iter().flatten() {
         lines.push(String::new());
         lines.push(format!("! {} [{}, {}]", word(&reason["sentence"]), word(&reason["scope"]), word(&reason["code"])));

@@ -19,6 +19,9 @@ pub struct Config {
     pub state_key: Option<SecretSource>,
     /// Loopback address of the health server. Default `127.0.0.1:7780`.
     pub health_address: SocketAddr,
+    /// What names this machine, to notice that the state directory was copied to another (rule H8). Default
+    /// `/etc/machine-id`.
+    pub machine_id_file: PathBuf,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Lowest level logged.

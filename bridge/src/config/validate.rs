@@ -48,6 +48,10 @@ pub(super) fn bridge(mut root: Section) -> Option<Config> {
     let proxy = proxy(&mut network);
     network.finish("proxy, proxy_password_file, proxy_password_credential");
 
+    let mut machine = root.section("machine");
+    let machine_id_file = path(&mut machine, "id_file", Path::new("/etc/machine-id"));
+    machine.finish("id_file");
+
     let mut storage = root.section("storage");
     let disk_reserve_bytes = storage.number("disk_reserve_mib", 16..=65_536, 256) * 1024 * 1024;
     let audit_retention_bytes = storage.number("audit_retention_mib", 16..=1_048_576, 256) * 1024 * 1024;
@@ -64,7 +68,7 @@ pub(super) fn bridge(mut root: Section) -> Option<Config> {
     let lock_systems: Vec<Option<LockSystemConfig>> =
         named.into_iter().map(|(name, section)| lock_system(name, section)).collect();
     systems.finish("tables named after your lock systems");
-    root.finish("bridge, health, log, network, storage, lock_system");
+    root.finish("bridge, health, log, machine, network, storage, lock_system");
 
     Some(Config {
         state_directory,
@@ -72,6 +76,7 @@ pub(super) fn bridge(mut root: Section) -> Option<Config> {
         policy_file,
         state_key,
         health_address,
+        machine_id_file,
         log_format: log_format?,
         log_level: log_level?,
         proxy,

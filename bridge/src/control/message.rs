@@ -34,6 +34,8 @@ pub enum Request {
         /// On or off.
         on: bool,
     },
+    /// Somebody at the site releases the quarantine.
+    LiftQuarantine,
     /// Take the policy file anew.
     ReloadPolicy,
 }

@@ -76,13 +76,17 @@ pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Obser
 }
 
 async fn connection(mut stream: UnixStream, engine: &EngineHandle, observer: &Observer) -> io::Result<()> {
-    let who = format!("uid {}", stream.peer_cred()?.uid());
+    let uid = stream.peer_cred()?.uid();
+    let who = format!("uid {uid}");
     let (read, mut write) = stream.split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LINE_BYTES));
     let read = tokio::time::timeout(READ, reader.read_line(&mut line)).await;
     let answer = match (read, line.ends_with('\n')) {
         (Ok(Ok(_)), true) => match serde_json::from_str(&line) {
+            Ok(Request::LiftQuarantine) if !may_decide(uid) => {
+                Answer::refused("not_allowed", "Only root may release a quarantine: run it with sudo.")
+            }
             Ok(request) => {
                 tokio::time::timeout(WORK, answer(request, who, engine, observer)).await.unwrap_or_else(|_| {
                     Answer::refused("timeout", "The daemon took too long; look at `lockbridge status`.")
@@ -117,6 +121,10 @@ async fn answer(request: Request, who: String, engine: &EngineHandle, observer: 
             asked.and_then(|ended| ended).map(|report| done(&EncodeAnswer::of(&report)))
         }
         Request::Brake { on } => engine.ask(|done| EngineRequest::Brake { on, who, done }).await.map(|()| done(&on)),
+        Request::LiftQuarantine => {
+            let asked = engine.ask(|done| EngineRequest::LiftQuarantine { who, done }).await;
+            asked.and_then(|lifted| lifted).map(|answer| done(&answer))
+        }
         Request::ReloadPolicy => {
             engine.ask(EngineRequest::ReloadPolicy).await.and_then(|reloaded| reloaded).map(|()| done(&true))
         }
@@ -125,6 +133,11 @@ async fn answer(request: Request, who: String, engine: &EngineHandle, observer: 
         ControlError::Stopped => Answer::refused("stopped", "The daemon is stopping."),
         ControlError::Refused { code, message } => Answer::Refused { code, message },
     })
+}
+
+/// Root, or the daemon's own user, which nobody else is.
+fn may_decide(uid: u32) -> bool {
+    uid == 0 || uid == nix::unistd::geteuid().as_raw()
 }
 
 fn done(value: &impl Serialize) -> Answer {

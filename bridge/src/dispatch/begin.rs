@@ -16,6 +16,7 @@ use super::effect::{self, Ended};
 use super::engine::{Act, Engine, EngineError, Running};
 use super::finish::Detail;
 use super::log::Room;
+use super::quarantine::{QUARANTINED, REPLAY, SENTENCE, refusal};
 use super::work::{Context, Prepared, Steps, Work, encoder_of, error, prepare, user_of};
 use crate::command::admit::may_run_without_time;
 use crate::command::machine::{AttemptEnd, Event, step};
@@ -35,6 +36,8 @@ const SEALED_PAUSE: Duration = Duration::from_secs(300);
 const INVENTORY_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a rate, which only falls when a bucket of ten minutes ends.
 const RATE_PAUSE: Duration = Duration::from_secs(60);
+/// The same for what a quarantine holds.
+const QUARANTINE_PAUSE: Duration = Duration::from_secs(60);
 /// A clock before this has not been set since power-on (rule N2). 2026-01-01.
 const CLOCK_FLOOR_MS: i64 = 1_767_225_600_000;
 
@@ -79,6 +82,10 @@ impl Engine {
     pub(super) async fn begin(&mut self, id: CommandId, seen: Option<UserObservation>) -> Result<bool, EngineError> {
         if self.running.contains_key(&id) {
             return Ok(false);
+        }
+        let (priority, interactive) = self.queue.get(&id).map_or((0, false), |slot| (slot.priority, slot.interactive));
+        if let Some(why) = self.held_by_quarantine(priority) {
+            return self.hold_or_refuse(id, interactive, why, SENTENCE).await;
         }
         let Some(loaded) = self.load(&id)? else {
             self.queue.delay(&id, self.clock.since_boot() + SEALED_PAUSE, "state_key");
@@ -131,7 +138,8 @@ impl Engine {
         }
         let prepared = self.prepare(&loaded, seen.as_ref(), &lane.revoked)?;
         match prepared {
-            Prepared::Begin(work) => {
+            Prepared::Begin(mut work) => {
+                self.leave_nothing_uncertain(record, &mut work);
                 let rooms = work.rooms.clone();
                 let ruling = if is_own(record) {
                     self.ask_brake(body)
@@ -172,7 +180,12 @@ impl Engine {
             let detail = Detail { error: Some(error(why, message)), ..Detail::default() };
             self.transition(id, Event::Settled(false), detail).await?;
         } else {
-            let pause = if why == "policy:grants_per_hour" { RATE_PAUSE } else { POLICY_PAUSE };
+            let pause = match why {
+                "policy:grants_per_hour" => RATE_PAUSE,
+                // Its end looks at them at once.
+                QUARANTINED | REPLAY => QUARANTINE_PAUSE,
+                _ => POLICY_PAUSE,
+            };
             self.queue.delay(&id, self.clock.since_boot() + pause, why);
             self.sync(&id)?;
         }
@@ -308,6 +321,13 @@ impl Engine {
             return self
                 .transition(id, Event::Finished { end: AttemptEnd::RefusedForGood, again: false }, detail)
                 .await;
+        }
+        if self.held_by_quarantine(record.priority).is_some() {
+            // Entered while the intent was on its way to the disk: certainly nothing was begun.
+            self.release(&id);
+            let again = record.mode != Mode::Interactive as u32;
+            let end = if again { AttemptEnd::Unreachable } else { AttemptEnd::RefusedForGood };
+            return self.transition(id, Event::Finished { end, again }, refusal()).await;
         }
         let Some(running) = self.running.get(&id) else { return Ok(()) };
         let Some(work) = &running.work else { return Ok(()) };

@@ -19,7 +19,7 @@ use crate::command::machine::Event;
 use crate::command::policy::{Moment, Ruling};
 use crate::journal::{AppendError, Reserve};
 use crate::limits::INBOX_SLACK;
-use crate::state::fold::{SEALED_COMMAND, Tombstone};
+use crate::state::fold::{ROLLED_BACK, SEALED_COMMAND, Tombstone};
 use lockbridge_protocol::limits::{INBOX_COMMANDS, START_DELAY_DEFAULT, START_DELAY_MAXIMUM};
 
 impl Engine {
@@ -36,7 +36,7 @@ impl Engine {
             }
             self.decide(delivery.delivery_sequence, &signed).await?;
         }
-        Ok(())
+        self.replayed()
     }
 
     async fn decide(&mut self, delivery_sequence: u64, signed: &Signed) -> Result<(), EngineError> {
@@ -89,6 +89,9 @@ impl Engine {
         if verified.priority == Priority::Safety {
             return None;
         }
+        if let Some(objection) = self.quarantine_objection(verified.priority) {
+            return Some(objection);
+        }
         if self.log.room(self.disk_reserve_bytes) >= Room::SafetyOnly {
             return Some((
                 "disk_full".into(),
@@ -112,6 +115,10 @@ impl Engine {
     async fn accept(&mut self, received: Received, signed: &Signed, accepted: Accepted) -> Result<(), EngineError> {
         let Accepted { verified, ends_at_once } = accepted;
         let received = extract(received, &verified);
+        if self.may_have_happened(&verified) {
+            let message = "the bridge's state went back to before this command, which may have been carried out";
+            return self.reject(received, Some(&verified), ROLLED_BACK, message).await;
+        }
         if ends_at_once.is_none()
             && let Some((code, message)) = self.objection(&verified)
         {
@@ -195,7 +202,9 @@ impl Engine {
         let mut received =
             Received { rejection_code: code.to_owned(), rejection_message: message.to_owned(), ..received };
         if let Some(verified) = verified {
-            let mut update = Self::update(&verified.command_id, &verified.hash, CommandState::Rejected, 0);
+            // Rejected means that nothing was done; of these nobody knows.
+            let state = if code == ROLLED_BACK { CommandState::Abandoned } else { CommandState::Rejected };
+            let mut update = Self::update(&verified.command_id, &verified.hash, state, 0);
             update.error = Some(error(code, message));
             (received.report_sequence, received.sealed_report) = self.seal_report(update)?;
         }

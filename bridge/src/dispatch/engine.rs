@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::ids::CommandId;
-use lockbridge_protocol::proto::journal::{Entry, IdentityInUse, Started, Stopped, entry};
-use lockbridge_protocol::proto::tunnel::Report;
+use lockbridge_protocol::proto::journal::{Entry, IdentityInUse, Machine, Started, Stopped, entry};
+use lockbridge_protocol::proto::tunnel::{Quarantine, Report};
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys};
 use lockbridge_protocol::signed::report::SigningFailed;
 use prost::Message;
@@ -77,6 +77,8 @@ pub struct Identity {
     pub boot_counter: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub kernel_boot_id: String,
+    /// The machine that this process runs on, as hashes.
+    pub machine: Machine,
     /// Whom commands must be for.
     pub audience: Audience,
     /// Who may sign them.
@@ -134,6 +136,8 @@ pub(super) enum Act {
     Perform(CommandId, u32),
     /// Show the hub how far decisions and reports are durable.
     Show(u64, u64),
+    /// Tell the hub of the quarantine, and how far quarantines were left.
+    ShowQuarantine(Option<Quarantine>, u64),
     /// Answer somebody.
     Answer(Box<dyn FnOnce() + Send>),
 }
@@ -235,10 +239,12 @@ impl Engine {
             kernel_boot_id: self.identity.kernel_boot_id.clone(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             bridge_id: self.identity.audience.bridge_id.clone(),
+            machine: Some(self.identity.machine.clone()),
         };
         self.append(entry::Body::Started(started), Reserve::Safety).await?;
         self.note_identity().await?;
         self.show_durable_state();
+        self.recover_quarantine().await?;
         if let Err(error) = self.load_policy().await? {
             tracing::warn!(%error, "No valid policy: only revokes are allowed.");
         }
@@ -325,6 +331,9 @@ impl Engine {
                         feed.reports_last = reports;
                         changed
                     });
+                }
+                Act::ShowQuarantine(holds, left) => {
+                    self.feed.send_modify(|feed| (feed.quarantine, feed.quarantine_left) = (holds, left));
                 }
                 Act::Answer(answer) => answer(),
             }

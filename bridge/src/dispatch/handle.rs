@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockbridge_protocol::ids::CommandId;
-use lockbridge_protocol::proto::tunnel::{Delivery, KeyOperation, Report, Witness};
+use lockbridge_protocol::proto::tunnel::{Delivery, KeyOperation, Quarantine, QuarantineReason, Report, Witness};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,6 +43,10 @@ pub struct Resume {
     pub reports_last: u64,
     /// Highest session epoch ever opened.
     pub highest_epoch_seen: u64,
+    /// Durable quarantine; `None`: none.
+    pub quarantine: Option<Quarantine>,
+    /// Highest incident that was left.
+    pub quarantine_left: u64,
 }
 
 /// What the tunnel shows the hub, as of the last durable commit.
@@ -68,6 +72,10 @@ pub struct TunnelFeed {
     pub in_doubt: u32,
     /// For the heartbeat.
     pub outbox: u32,
+    /// Durable quarantine; `None`: none.
+    pub quarantine: Option<Quarantine>,
+    /// Highest incident that was left.
+    pub quarantine_left: u64,
 }
 
 /// A lane that misses a sequence.
@@ -168,6 +176,30 @@ pub struct EngineStatus {
     pub ended: u64,
     /// The local brake (rule I9).
     pub brake: bool,
+    /// Quarantine (rule H9), while it holds.
+    pub quarantine: Option<QuarantineStatus>,
+}
+
+/// A quarantine, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct QuarantineStatus {
+    /// `state_rolled_back`, `state_replaced`, `duplicate_session`, `generation_stale`, `machine_changed`.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// Since when, ms since the epoch; restarts do not change it.
+    pub since_ms: i64,
+    /// The cloud's operator has released it.
+    pub released_at_cloud: bool,
+    /// Somebody at the site has released it.
+    pub released_at_site: bool,
+}
+
+/// What came of releasing a quarantine at the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiftAnswer {
+    /// It is over; otherwise the cloud's operator has still to release it.
+    pub left: bool,
 }
 
 /// What the engine is asked. Each variant is one decision of the engine, answered through its sender where one is due.
@@ -181,8 +213,26 @@ pub enum EngineRequest {
         epoch: u64,
         /// The hub's cursor up.
         reports_durable_through: u64,
-        /// Answered when durable.
+        /// The hub holds this bridge in quarantine.
+        quarantine: Option<Quarantine>,
+        /// Answered when durable, the quarantine too.
         done: oneshot::Sender<()>,
+    },
+    /// The hub says, during a session, what its quarantine of this bridge is.
+    Quarantined(Quarantine),
+    /// Something that only a copy or an old state explains was met outside of the engine.
+    Suspect {
+        /// What.
+        reason: QuarantineReason,
+        /// One sentence for a person.
+        message: String,
+    },
+    /// Somebody at the site releases the quarantine; answered when durable.
+    LiftQuarantine {
+        /// "uid 0".
+        who: String,
+        /// Answered when durable.
+        done: oneshot::Sender<Result<LiftAnswer, ControlError>>,
     },
     /// The session ended: queued interactive commands of the cloud end with it (rule C8).
     SessionLost,

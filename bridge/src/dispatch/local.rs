@@ -28,9 +28,12 @@ impl Engine {
     pub(super) async fn request(&mut self, request: EngineRequest) -> Result<(), EngineError> {
         match request {
             EngineRequest::Resume(done) => drop(done.send(self.resume())),
-            EngineRequest::SessionOpened { epoch, reports_durable_through, done } => {
-                return self.session_opened(epoch, reports_durable_through, done).await;
+            EngineRequest::SessionOpened { epoch, reports_durable_through, quarantine, done } => {
+                return self.session_opened(epoch, reports_durable_through, quarantine, done).await;
             }
+            EngineRequest::Quarantined(told) => return self.told_quarantine(told, None).await,
+            EngineRequest::Suspect { reason, message } => return self.suspect(reason, message).await,
+            EngineRequest::LiftQuarantine { who, done } => return self.lift(who, done).await,
             EngineRequest::SessionLost => return self.session_lost().await,
             EngineRequest::Deliver(deliveries) => return self.deliver(deliveries).await,
             EngineRequest::ReportsDurable(through) => return self.reports_durable(through).await,
@@ -172,6 +175,9 @@ impl Engine {
         if self.draining {
             return refused("draining", "the bridge is stopping".into());
         }
+        if let Some((code, message)) = self.quarantine_objection(Priority::Interactive) {
+            return refused(&code, message);
+        }
         let names: Vec<&String> = self.systems.keys().collect();
         let lock_system = match (request.lock_system.as_str(), names.as_slice()) {
             ("", [only]) => (*only).clone(),
@@ -223,6 +229,7 @@ impl Engine {
             outbox: self.meta.reports_last.saturating_sub(self.meta.reports_acknowledged),
             ended: self.meta.ended,
             brake: self.meta.brake,
+            quarantine: self.quarantine_status(),
         }
     }
 

@@ -21,6 +21,7 @@ mod judge;
 mod local;
 mod log;
 mod parts;
+mod quarantine;
 mod queue;
 mod session;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub use audit::Credentials;
 pub use engine::{EngineError, Identity, State};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,
-    LaneGapNotice, OutboxReader, Resume, TunnelFeed,
+    LaneGapNotice, LiftAnswer, OutboxReader, QuarantineStatus, Resume, TunnelFeed,
 };
 pub use log::{Log, Room};
 pub use parts::{EngineParts, build};

@@ -3,7 +3,7 @@
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::limits::{INBOX_BACKGROUND, INBOX_COMMANDS, INBOX_INTERACTIVE, INBOX_SAFETY_RESERVE};
 use lockbridge_protocol::proto::journal::{ReportsAcknowledged, SessionOpened, Witnessed, entry};
-use lockbridge_protocol::proto::tunnel::Witness;
+use lockbridge_protocol::proto::tunnel::{Quarantine, Witness};
 use prost::Message;
 use tokio::sync::oneshot;
 
@@ -65,6 +65,8 @@ impl Engine {
             reports_first_kept: self.meta.reports_acknowledged.saturating_add(1),
             reports_last: shown.reports_last,
             highest_epoch_seen: self.meta.epoch,
+            quarantine: shown.quarantine.clone(),
+            quarantine_left: shown.quarantine_left,
         }
     }
 
@@ -72,10 +74,14 @@ impl Engine {
         &mut self,
         epoch: u64,
         reports_durable_through: u64,
+        quarantine: Option<Quarantine>,
         done: oneshot::Sender<()>,
     ) -> Result<(), EngineError> {
         self.session = Credits::default();
         self.append(entry::Body::SessionOpened(SessionOpened { epoch }), Reserve::Safety).await?;
+        if let Some(told) = quarantine {
+            self.told_quarantine(told, Some(reports_durable_through)).await?;
+        }
         self.reports_durable(reports_durable_through).await?;
         self.show();
         self.answer(done, ());

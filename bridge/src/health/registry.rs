@@ -76,6 +76,7 @@ reason_codes! {
     Doubt = "doubt", "It is not known whether a card was written.", "Run `lockbridge doubt` and say what came of it.";
     LaneGap = "lane_gap", "Commands of one resource are missing and later ones wait for them.", "Wait for the cloud to resend; if it stays, ask the cloud's operator.";
     Brake = "brake", "The local brake is on: no encoding, no new grants; revokes go on.", "Run `lockbridge brake off` when it is safe.";
+    Quarantine = "quarantine", "State or identity of this bridge may exist twice or be out of date: no encoding, no new grants; revokes go on.", "Make sure that only one copy runs; then let the cloud's operator release it and run `lockbridge quarantine lift --yes` here.";
     Policy = "policy", "The local policy file is missing or not valid: nothing but revokes is allowed.", "Run `lockbridge config check`.";
     StateRebuilt = "state_rebuilt", "The working set was rebuilt from the journal at the last start.", "Nothing to do; it clears after an hour.";
     StateInMemory = "state_in_memory", "The working set is held in memory, because the disk refused its files at the start.", "Free space under the state directory; the next start of the service uses the disk again.";

@@ -153,7 +153,7 @@ impl Observer {
 
     /// Reasons of this machine that stop work although a lock system answers (rule L1).
     fn blocked(&self) -> bool {
-        [ReasonCode::Identity, ReasonCode::Disk, ReasonCode::Draining]
+        [ReasonCode::Identity, ReasonCode::Disk, ReasonCode::Draining, ReasonCode::Quarantine]
             .iter()
             .any(|code| self.parts.health.holds(&Scope::Bridge, *code))
     }

@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod issued;
 mod keys;
+pub mod machine;
 mod public;
 mod record;
 pub mod renewal;

@@ -13,6 +13,7 @@ use lockbridge_protocol::limits::ENROLLMENT_BYTES;
 use lockbridge_protocol::proto::tunnel::{EnrollRefused, RenewRequest, RenewResponse};
 use prost::Message as _;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -81,16 +82,19 @@ impl From<KeysError> for RenewError {
 }
 
 /// Renews for as long as the daemon runs; ends with `stop`. Raises [`ReasonCode::Identity`] while the certificate is
-/// expired or the hub does not acknowledge this bridge any more. Nothing it meets ends it.
+/// expired or the hub does not acknowledge this bridge any more. `copied` is told what the hub says when it finds that another
+/// renewed this identity before (rule H5). Nothing it meets ends it.
 pub async fn run(
     identity: Identity,
     dialer: Dialer,
     time: TlsTime,
     clock: Arc<dyn Clock>,
     health: Health,
+    copied: watch::Sender<Option<String>>,
     stop: CancellationToken,
 ) {
-    let mut renewal = Renewal { identity, dialer, time, clock, health, disowned: None, wait_until: Duration::ZERO };
+    let (disowned, wait_until) = (None, Duration::ZERO);
+    let mut renewal = Renewal { identity, dialer, time, clock, health, copied, disowned, wait_until };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -110,6 +114,7 @@ pub(super) struct Renewal {
     pub(super) time: TlsTime,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Health,
+    pub(super) copied: watch::Sender<Option<String>>,
     /// What the hub said when it last did not know this bridge, or had revoked it.
     pub(super) disowned: Option<String>,
     /// Time since boot before which no further try is made.
@@ -138,6 +143,9 @@ impl Renewal {
             Err(error) => {
                 if let RenewError::Refused { retry_after, code, .. } = &error {
                     wait = wait.max(retry_after.unwrap_or_default());
+                    if code == "generation_stale" {
+                        self.copied.send_replace(Some(error.to_string()));
+                    }
                     if matches!(code.as_str(), "identity_revoked" | "identity_unknown") {
                         self.disowned = Some(error.to_string());
                         self.show(newest.times, now);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lockbridge_protocol::proto::tunnel::{QuarantineReason, RefuseCode};
 use lockbridge_protocol::tunnel::backoff::{Backoff, Ended};
-use lockbridge_protocol::tunnel::session::{BridgeSession, Welcomed};
+use lockbridge_protocol::tunnel::session::{BridgeEnd, BridgeSession, Welcomed};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -184,6 +185,13 @@ impl<T: Transport> Tunnel<T> {
             Err(error) => return Ok(Verdict::failed(ReasonCode::HubRefused, format!("Hello cannot be sent: {error}"))),
         };
         let Outcome { end, up, welcomed, engine_stopped } = connected::run(shared, socket, session, try_by).await;
+        if let BridgeEnd::Refused { code: RefuseCode::DuplicateSession, message, .. } = &end {
+            let (reason, message) = (QuarantineReason::DuplicateSession, message.clone());
+            let told = timeout(ENGINE_TIMEOUT, self.shared.engine.send(EngineRequest::Suspect { reason, message }));
+            if told.await.is_err() {
+                warn!("The engine did not hear in time that another process uses this identity.");
+            }
+        }
         if let Some(welcomed) = welcomed {
             self.backoff.welcomed(welcomed.reconnect_window_s);
             let lost = timeout(ENGINE_TIMEOUT, self.shared.engine.send(EngineRequest::SessionLost)).await;

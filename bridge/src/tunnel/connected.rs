@@ -176,12 +176,14 @@ impl Connected<'_> {
             BridgeAction::Send(bytes) => self.queue(Message::Binary(bytes)),
             BridgeAction::Ping => self.queue(Message::Ping(bytes::Bytes::new())),
             BridgeAction::Welcomed(welcomed) => {
-                self.link.open(welcomed.epoch, welcomed.reports_durable_through);
+                let quarantine = welcomed.quarantine.clone();
+                self.link.open(welcomed.epoch, welcomed.reports_durable_through, quarantine);
                 self.welcomed = Some(welcomed);
             }
             BridgeAction::Deliver(deliveries) => self.link.queue(EngineRequest::Deliver(deliveries)),
             BridgeAction::ReportsDurable(through) => self.link.queue(EngineRequest::ReportsDurable(through)),
             BridgeAction::Witness(witness) => self.link.queue(EngineRequest::Witness(witness)),
+            BridgeAction::Quarantine(told) => self.link.queue(EngineRequest::Quarantined(told)),
             BridgeAction::HubTime(milliseconds) => self.compare_clocks(milliseconds),
             BridgeAction::HeartbeatDue => {
                 let figures = self.figures();
@@ -251,9 +253,11 @@ impl Connected<'_> {
         if !self.session.is_open() {
             return;
         }
-        if self.health_changed && self.has_room() {
+        // Part of the health report is what the feed says of a quarantine.
+        if (self.health_changed || self.feed_changed) && self.has_room() {
             self.health_changed = false;
-            let health = self.shared.site.health(&self.shared.health, &self.inventory_at.borrow());
+            let feed = self.feed.borrow().clone();
+            let health = self.shared.site.health(&self.shared.health, &self.inventory_at.borrow(), &feed);
             self.event(BridgeEvent::Health(health));
         }
         if self.feed_changed && self.has_room() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 
 use futures_util::future::BoxFuture;
+use lockbridge_protocol::proto::tunnel::Quarantine;
 
 use crate::dispatch::{ControlError, EngineHandle, EngineRequest};
 
@@ -38,10 +39,11 @@ impl EngineLink {
     }
 
     /// Asks the engine to make the epoch durable; [`LinkEvent::Opened`] follows.
-    pub(super) fn open(&mut self, epoch: u64, reports_durable_through: u64) {
+    pub(super) fn open(&mut self, epoch: u64, reports_durable_through: u64, quarantine: Option<Quarantine>) {
         let engine = self.engine.clone();
         self.opening = Some(Box::pin(async move {
-            engine.ask(|done| EngineRequest::SessionOpened { epoch, reports_durable_through, done }).await
+            let opened = |done| EngineRequest::SessionOpened { epoch, reports_durable_through, quarantine, done };
+            engine.ask(opened).await
         }));
     }
 

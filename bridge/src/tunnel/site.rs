@@ -6,7 +6,7 @@ use lockbridge_protocol::limits::TUNNEL_VERSIONS;
 use lockbridge_protocol::proto::tunnel::{HealthReason, HealthReport, Hello, LockSystemDescription, LockSystemHealth};
 use lockbridge_protocol::tunnel::frame::HEALTH_REASONS;
 
-use crate::dispatch::Resume;
+use crate::dispatch::{Resume, TunnelFeed};
 use crate::health::{Health, Reason, ReasonCode, Scope};
 use crate::system::Description;
 
@@ -44,11 +44,18 @@ impl Site {
             software_version: self.software_version.clone(),
             bridge_time_ms,
             lock_systems: self.lock_systems.iter().map(describe).collect(),
+            quarantine: resume.quarantine.clone(),
+            quarantine_left: resume.quarantine_left,
         }
     }
 
     /// What holds now, from the registry; `inventory_at` is the time of the last complete scan by lock system.
-    pub(super) fn health(&self, health: &Health, inventory_at: &BTreeMap<String, i64>) -> HealthReport {
+    pub(super) fn health(
+        &self,
+        health: &Health,
+        inventory_at: &BTreeMap<String, i64>,
+        feed: &TunnelFeed,
+    ) -> HealthReport {
         let reasons = health.reasons();
         let of = |scope: &Scope| reasons.iter().filter(move |reason| reason.scope == *scope).collect::<Vec<_>>();
         let lock_systems = self.lock_systems.iter().map(|system| {
@@ -67,6 +74,8 @@ impl Site {
         HealthReport {
             lock_systems: lock_systems.collect(),
             reasons: others.take(HEALTH_REASONS).map(on_wire).collect(),
+            quarantine: feed.quarantine.clone(),
+            quarantine_left: feed.quarantine_left,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::store::{DataDirectory, Store, StoreError, bridges, journals, tokens, 
 /// Longest life of an enrollment token (rule H1).
 const LIFE_MAXIMUM: Duration = Duration::from_secs(24 * 3600);
 
-fn open(data: &Path) -> anyhow::Result<(DataDirectory, Store)> {
+pub(super) fn open(data: &Path) -> anyhow::Result<(DataDirectory, Store)> {
     let directory = DataDirectory::open(data)?;
     let store = Store::open(&directory.database())?;
     Ok((directory, store))

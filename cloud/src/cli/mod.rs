@@ -5,6 +5,7 @@
 
 mod admin;
 mod drain;
+mod quarantine;
 mod serve;
 mod upkeep;
 
@@ -119,6 +120,28 @@ enum BridgeCommand {
         /// Bridge id.
         bridge: String,
     },
+    /// Look at quarantines, or release one.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum QuarantineCommand {
+    /// List the bridges in quarantine, one JSON object a line.
+    List {
+        #[command(flatten)]
+        data: Data,
+        /// Those that are over too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say that only one right copy of a bridge runs. Its site has to release it too, before or after.
+    Lift {
+        #[command(flatten)]
+        data: Data,
+        /// Bridge id.
+        bridge: String,
+    },
 }
 
 /// Runs one command.
@@ -151,6 +174,12 @@ async fn administer(command: Command) -> anyhow::Result<()> {
         Command::Bridge(BridgeCommand::List { data, workspace }) => admin::list_bridges(&data.data, workspace).await,
         Command::Bridge(BridgeCommand::Witness { data, bridge }) => admin::print_witness(&data.data, bridge).await,
         Command::Bridge(BridgeCommand::Revoke { data, bridge }) => admin::revoke_bridge(&data.data, bridge).await,
+        Command::Bridge(BridgeCommand::Quarantine(QuarantineCommand::List { data, all })) => {
+            quarantine::list(&data.data, all).await
+        }
+        Command::Bridge(BridgeCommand::Quarantine(QuarantineCommand::Lift { data, bridge })) => {
+            quarantine::lift(&data.data, bridge).await
+        }
     }
 }
 

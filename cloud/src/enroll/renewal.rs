@@ -1,6 +1,6 @@
 //! A certificate becomes the next one (rules H2, H5).
 
-use lockbridge_protocol::proto::tunnel::{RenewRequest, RenewResponse};
+use lockbridge_protocol::proto::tunnel::{QuarantineReason, RenewRequest, RenewResponse};
 use rcgen::{PublicKey, PublicKeyData};
 use rusqlite::Transaction;
 
@@ -8,12 +8,13 @@ use super::request::{self, VERSION, decode};
 use super::{Enroller, Peer, Refusal};
 use crate::store::bridges;
 use crate::store::certificates::{self, Certificate};
+use crate::store::quarantines::{self, Finding};
 
 impl Enroller {
     /// Answers `/v1/renew` for the bridge whose certificate TLS has verified.
     ///
     /// # Errors
-    /// See [`Refusal`]; nothing was changed, except that a stale generation leaves an alarm.
+    /// See [`Refusal`]; nothing was changed, except that a stale generation leaves an alarm and puts the bridge in quarantine.
     pub async fn renew(&self, now_ms: i64, peer: Peer, body: &[u8]) -> Result<RenewResponse, Refusal> {
         let request: RenewRequest = decode(body)?;
         if request.version != VERSION {
@@ -63,6 +64,7 @@ fn next(tx: &Transaction<'_>, now_ms: i64, ca: &super::Ca, peer: &Peer, key: &Pu
         return Ok(newest.der);
     }
     let message = format!("certificate generation {} asked for renewal after {}", shown.generation, newest.generation);
-    bridges::alarm(tx, now_ms, Some(&bridge.bridge_id), "generation_stale", &message)?;
+    let found = Finding { reason: QuarantineReason::GenerationStale, message, replay_through: 0 };
+    quarantines::open(tx, now_ms, &bridge.bridge_id, &found)?;
     Err(Refusal::GenerationStale)
 }

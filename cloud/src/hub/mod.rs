@@ -112,7 +112,7 @@ impl Hub {
         };
         let limits = Limits { handshakes: HANDSHAKES, connections: CONNECTIONS };
         let accepting = net::accept(listener, tls, limits, tasks.clone(), stop.clone(), serve);
-        tokio::join!(accepting, sweep::revocations(self.clone(), stop.clone()), sweep::retention(self.clone(), stop));
+        tokio::join!(accepting, sweep::decisions(self.clone(), stop.clone()), sweep::retention(self.clone(), stop));
         tasks.close();
         self.drain(&tasks).await;
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lockbridge_protocol::proto::tunnel::Quarantine;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ pub(super) enum Notice {
     Drain { from_s: u32, to_s: u32 },
     /// The bridge was revoked.
     Revoked,
+    /// The bridge's quarantine, as it holds now.
+    Quarantine(Option<Quarantine>),
 }
 
 /// A session as others see it.
@@ -34,7 +37,11 @@ pub(super) struct Live {
     wake: Arc<Notify>,
     notices: mpsc::Sender<Notice>,
     cut: CancellationToken,
+    told: Told,
 }
+
+/// The quarantine that a session has told its bridge.
+type Told = Arc<Mutex<Option<Quarantine>>>;
 
 impl Live {
     /// Whether the bridge behind this session answers a ping.
@@ -58,6 +65,14 @@ impl Live {
         }
     }
 
+    /// Tells the session its bridge's quarantine, unless it knows. What does not get through is told at the next look.
+    pub(super) fn quarantine(&self, holds: Option<&Quarantine>) {
+        let known = self.told.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == holds;
+        if !known && self.notices.try_send(Notice::Quarantine(holds.cloned())).is_err() {
+            tracing::debug!("A session is busy; it is told of the quarantine later.");
+        }
+    }
+
     /// Ends the session without another word.
     pub(super) fn cut(&self) {
         self.cut.cancel();
@@ -73,6 +88,14 @@ pub(super) struct Registration {
     pub(super) wake: Arc<Notify>,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) cut: CancellationToken,
+    told: Told,
+}
+
+impl Registration {
+    /// Notes what the bridge was told of its quarantine.
+    pub(super) fn told(&self, holds: Option<&Quarantine>) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = holds.cloned();
+    }
 }
 
 impl Drop for Registration {
@@ -109,11 +132,18 @@ impl Registry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, notices) = mpsc::channel(NOTICES);
         let (wake, cut) = (Arc::new(Notify::new()), CancellationToken::new());
-        let live =
-            Live { id, boot_nonce: boot_nonce.to_vec(), wake: Arc::clone(&wake), notices: sender, cut: cut.clone() };
+        let told = Told::default();
+        let live = Live {
+            id,
+            boot_nonce: boot_nonce.to_vec(),
+            wake: Arc::clone(&wake),
+            notices: sender,
+            cut: cut.clone(),
+            told: Arc::clone(&told),
+        };
         entries.insert(bridge_id.to_owned(), live);
         let bridge_id = bridge_id.to_owned();
-        Ok(Registration { bridge_id, id, entries: Arc::clone(&self.entries), wake, notices, cut })
+        Ok(Registration { bridge_id, id, entries: Arc::clone(&self.entries), wake, notices, cut, told })
     }
 
     pub(super) fn wake(&self, bridge_id: &str) {
@@ -128,6 +158,11 @@ impl Registry {
 
     pub(super) fn get(&self, bridge_id: &str) -> Option<Live> {
         lock(&self.entries).get(bridge_id).cloned()
+    }
+
+    /// Every session with the id of its bridge.
+    pub(super) fn by_bridge(&self) -> Vec<(String, Live)> {
+        lock(&self.entries).iter().map(|(bridge_id, live)| (bridge_id.clone(), live.clone())).collect()
     }
 
     pub(super) fn live(&self) -> Vec<Live> {

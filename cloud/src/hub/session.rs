@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::Hub;
 use super::records::{self, AdmitError, Admitted, RecordError, Session};
-use super::registry::{Notice, Registration};
+use super::registry::{Live, Notice, Registration};
 use crate::clock::now_ms;
 use crate::enroll::Peer;
 use crate::net::TlsConnection;
@@ -28,6 +28,8 @@ use crate::store::bridges;
 const WRITE: Duration = Duration::from_secs(15);
 /// For the close handshake: the bridge's own close after ours.
 const CLOSING: Duration = Duration::from_secs(2);
+/// When a second process with an identity may try again: the first one may be stopped by then.
+const DUPLICATE_PAUSE: Duration = Duration::from_secs(60);
 /// When to come back after our database failed.
 const DATABASE_PAUSE: Duration = Duration::from_secs(15);
 
@@ -105,6 +107,12 @@ impl Task {
                     let refusal = Refusal::new(RefuseCode::IdentityRevoked, "this bridge was revoked; enroll it anew");
                     self.handle(HubEvent::Refuse(refusal)).await?;
                 }
+                Input::Notice(Notice::Quarantine(holds)) => {
+                    // What was held back may be due now.
+                    self.look();
+                    self.handle(HubEvent::Quarantine(holds, now_ms())).await?;
+                    self.note_told();
+                }
                 Input::Socket(Some(Ok(message))) => self.receive(message).await?,
                 Input::Socket(Some(Err(tungstenite::Error::Capacity(error)))) => {
                     let close = Close::new(1009, &error.to_string());
@@ -115,6 +123,12 @@ impl Task {
                 Input::Socket(None) => self.handle(HubEvent::Disconnected("closed by the bridge".to_owned())).await?,
             }
             self.deliver().await?;
+        }
+    }
+
+    fn note_told(&self) {
+        if let Some(entry) = &self.entry {
+            entry.told(self.machine.quarantine());
         }
     }
 
@@ -200,6 +214,9 @@ impl Task {
                 open.look = true;
                 let opened = records::opened(&parts.store, &parts.ingest, now, session, hello).await;
                 open.linked = opened.is_ok();
+                if let Some(entry) = &self.entry {
+                    entry.told(self.machine.quarantine());
+                }
                 if opened.is_ok() {
                     let (bridge_id, epoch) = (&open.session.bridge_id, open.session.epoch);
                     tracing::info!(%bridge_id, epoch, "A session opened.");
@@ -214,7 +231,10 @@ impl Task {
             HubAction::Heartbeat(figures) => records::heartbeat(&parts.store, now, session, figures).await,
             HubAction::Health(health) => {
                 open.look = true;
-                records::health(&parts.store, &parts.ingest, now, session, health).await
+                match records::health(&parts.store, &parts.ingest, now, session, health).await {
+                    Ok(holds) => return Ok(vec![HubEvent::Quarantine(holds, now)]),
+                    Err(error) => Err(error),
+                }
             }
             HubAction::LaneGap(gap) => {
                 open.look = true;
@@ -245,8 +265,10 @@ impl Task {
         while let Err(old) = entry {
             if old.boot_nonce != hello.boot_nonce && old.answers().await {
                 let message = "another process with this identity is connected and answers; is the state a copy?";
-                self.alarm("duplicate_session", message).await;
-                return HubEvent::Refuse(Refusal::new(RefuseCode::DuplicateSession, message));
+                self.duplicate(&old, message).await;
+                let mut refusal = Refusal::new(RefuseCode::DuplicateSession, message);
+                refusal.retry_after = Some(DUPLICATE_PAUSE);
+                return HubEvent::Refuse(refusal);
             }
             old.cut();
             entry = registry.claim(&bridge_id, &hello.boot_nonce, Some(&old));
@@ -354,6 +376,17 @@ impl Task {
         };
         // Whoever does not answer is simply dropped.
         drop(timeout(CLOSING, closing).await);
+    }
+
+    /// Both are held until people decide which one is right: the one that is here is told now, the other by the refusal.
+    async fn duplicate(&self, here: &Live, message: &str) {
+        let bridge_id = self.peer.bridge_id.clone();
+        tracing::warn!(%bridge_id, message, "An identity is used twice.");
+        let store = &self.hub.0.parts.store;
+        match records::duplicate(store, now_ms(), bridge_id, message.to_owned()).await {
+            Ok(holds) => here.quarantine(Some(&holds)),
+            Err(error) => tracing::error!(%error, "A quarantine could not be recorded."),
+        }
     }
 
     async fn alarm(&self, code: &'static str, message: &str) {

@@ -1,14 +1,17 @@
-//! What has to be looked at from time to time: revocations (rule H7), also when another process wrote them into the
-//! database, and what is old enough to go.
+//! What has to be looked at from time to time: revocations (rule H7) and quarantines (rule H9), also when another process
+//! wrote them into the database, and what is old enough to go.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use lockbridge_protocol::proto::tunnel::Quarantine;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use crate::clock::now_ms;
-use crate::store::{bridges, retention};
+use crate::store::{bridges, quarantines, retention};
 
 /// Less than the 5 s of the rule, with room for a slow query.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -17,8 +20,8 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 /// Between two passes while there is more to remove; other writes come in between.
 const RETENTION_PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks for revoked bridges that are connected, until `stop`.
-pub(super) async fn revocations(hub: Hub, stop: CancellationToken) {
+/// Looks for connected bridges that were revoked, or whose quarantine changed, until `stop`.
+pub(super) async fn decisions(hub: Hub, stop: CancellationToken) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -36,6 +39,16 @@ pub(super) async fn revocations(hub: Hub, stop: CancellationToken) {
                 connected.for_each(|session| session.revoked());
             }
             Err(error) => tracing::warn!(%error, "Looking for revoked bridges failed."),
+        }
+        match hub.0.parts.store.read(|connection| quarantines::list(connection, false)).await {
+            Ok(open) => {
+                let open: HashMap<String, Quarantine> =
+                    open.into_iter().map(|held| (held.bridge_id.clone(), held.on_wire())).collect();
+                for (bridge_id, session) in hub.0.registry.by_bridge() {
+                    session.quarantine(open.get(&bridge_id));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "Looking for quarantines failed."),
         }
     }
 }

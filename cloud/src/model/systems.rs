@@ -4,6 +4,7 @@ use rusqlite::Row;
 
 use super::issues::{self, Severity};
 use super::{ModelError, Scope, sql};
+use crate::store::quarantines;
 
 /// The tunnel to the bridge is down.
 pub(crate) const BRIDGE_DISCONNECTED: &str = "bridge_disconnected";
@@ -77,5 +78,6 @@ pub(crate) fn obstacle(scope: &Scope<'_>, system: &System) -> Result<Option<Stri
             return Ok(Some(message.to_owned()));
         }
     }
-    Ok(None)
+    let held = quarantines::of_bridge(scope.connection, &system.bridge_id)?;
+    Ok(held.map(|incident| format!("The bridge of this system is in quarantine: {}.", incident.message)))
 }

@@ -29,6 +29,8 @@ pub struct Bridge {
     pub revoked_at_ms: Option<i64>,
     /// Of its newest session (rule G8).
     pub epoch: u64,
+    /// Of the newest session in which it was heard.
+    pub epoch_heard: u64,
     /// Whether a session is up.
     pub link_up: bool,
     /// When that changed.
@@ -47,7 +49,7 @@ pub struct Bridge {
 
 const COLUMNS: &str = "bridge_id, workspace_id, site_id, display_name, software_version, audit_key, generation, \
      created_at_ms, revoked_at_ms, epoch, link_up, link_changed_at_ms, last_seen_at_ms, store_id, \
-     delivered_last, commands_durable_through, reports_durable_through";
+     delivered_last, commands_durable_through, reports_durable_through, epoch_heard";
 
 fn bridge(row: &Row<'_>) -> rusqlite::Result<Bridge> {
     let unsigned = |index: usize| row.get(index).map(|value: i64| value.unsigned_abs());
@@ -69,6 +71,7 @@ fn bridge(row: &Row<'_>) -> rusqlite::Result<Bridge> {
         delivered_last: unsigned(14)?,
         commands_durable_through: unsigned(15)?,
         reports_durable_through: unsigned(16)?,
+        epoch_heard: unsigned(17)?,
     })
 }
 

@@ -51,6 +51,18 @@ pub fn newest(connection: &Connection, bridge_id: &str) -> Result<Option<Certifi
     Ok(connection.query_row(sql, [bridge_id], certificate).optional()?)
 }
 
+/// Forgets the certificates that the bridge was given after this one.
+pub fn make_newest(connection: &Connection, bridge_id: &str, serial: &[u8]) -> Result<(), StoreError> {
+    let Some(shown) = of_serial(connection, serial)?.filter(|shown| shown.bridge_id == bridge_id) else {
+        return Ok(());
+    };
+    let sql = "DELETE FROM certificates WHERE bridge_id = ?1 AND generation > ?2";
+    connection.execute(sql, (bridge_id, shown.generation))?;
+    let sql = "UPDATE bridges SET generation = ?2 WHERE bridge_id = ?1";
+    connection.execute(sql, (bridge_id, shown.generation))?;
+    Ok(())
+}
+
 /// The certificate of that serial number.
 pub fn of_serial(connection: &Connection, serial: &[u8]) -> Result<Option<Certificate>, StoreError> {
     let sql = "SELECT bridge_id, generation, serial, public_key, der, not_after_ms FROM certificates WHERE serial = ?1";

@@ -131,7 +131,19 @@ pub fn standing(connection: &Connection, command_id: CommandId) -> Result<Option
     Ok(standing.optional()?)
 }
 
-/// Notes what a verified report says about a command of this bridge with these bytes; whether there is such a command.
+/// What a report about a command changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// There is no such command of this bridge with these bytes.
+    Unknown,
+    /// Its state is what the report says.
+    Yes,
+    /// It had ended with this already, and an end is final.
+    Final(CommandState),
+}
+
+/// Notes what a verified report says about a command of this bridge with these bytes. An end stays: only a bridge whose
+/// state went back tells of a command again, and then it may know less than it told before.
 pub fn set_state(
     connection: &Connection,
     now_ms: i64,
@@ -139,10 +151,17 @@ pub fn set_state(
     command_id: CommandId,
     hash: &[u8],
     state: CommandState,
-) -> Result<bool, StoreError> {
-    let sql = "UPDATE commands SET state = ?4, updated_at_ms = ?5
-               WHERE command_id = ?1 AND bridge_id = ?2 AND hash = ?3";
-    Ok(connection.execute(sql, (command_id.as_bytes(), bridge_id, hash, i32::from(state), now_ms))? == 1)
+) -> Result<Noted, StoreError> {
+    let sql = "SELECT state FROM commands WHERE command_id = ?1 AND bridge_id = ?2 AND hash = ?3";
+    let found = connection.query_row(sql, (command_id.as_bytes(), bridge_id, hash), |row| row.get::<_, i32>(0));
+    let Some(before) = found.optional()? else { return Ok(Noted::Unknown) };
+    let before = CommandState::try_from(before).unwrap_or_default();
+    if !matches!(before, CommandState::Unspecified | CommandState::Executing | CommandState::InDoubt) {
+        return Ok(if before == state { Noted::Yes } else { Noted::Final(before) });
+    }
+    let sql = "UPDATE commands SET state = ?2, updated_at_ms = ?3 WHERE command_id = ?1";
+    connection.execute(sql, (command_id.as_bytes(), i32::from(state), now_ms))?;
+    Ok(Noted::Yes)
 }
 
 /// Commands of one priority that wait for their first sending, the most urgent first.
@@ -172,6 +191,26 @@ pub fn number(connection: &Connection, bridge_id: &str, row: i64) -> Result<u64,
     let sequence: i64 = connection.query_row(sql, [bridge_id], |row| row.get(0))?;
     connection.execute("UPDATE commands SET delivery_sequence = ?2 WHERE command_row = ?1", (row, sequence))?;
     Ok(sequence.unsigned_abs())
+}
+
+/// Numbers the deliveries after `after` anew, without gaps and in the order in which they were first sent: the bridge lost
+/// them. The highest number given.
+pub fn number_again(connection: &Connection, bridge_id: &str, after: u64) -> Result<u64, StoreError> {
+    let sql = "SELECT command_row FROM commands WHERE bridge_id = ?1 AND delivery_sequence > ?2
+               ORDER BY delivery_sequence";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map((bridge_id, counter(after)), |row| row.get(0))?;
+    let rows = rows.collect::<Result<Vec<i64>, _>>()?;
+    let sql = "UPDATE commands SET delivery_sequence = NULL WHERE bridge_id = ?1 AND delivery_sequence > ?2";
+    connection.execute(sql, (bridge_id, counter(after)))?;
+    let mut give = connection.prepare("UPDATE commands SET delivery_sequence = ?2 WHERE command_row = ?1")?;
+    let mut last = after;
+    for row in rows {
+        last = last.saturating_add(1);
+        give.execute((row, counter(last)))?;
+    }
+    connection.execute("UPDATE bridges SET delivered_last = ?2 WHERE bridge_id = ?1", (bridge_id, counter(last)))?;
+    Ok(last)
 }
 
 /// Numbered deliveries after `after`, in order.

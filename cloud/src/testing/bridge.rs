@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use lockbridge_protocol::proto::tunnel::{
-    Delivery, Hello, LockSystemDescription, NumberedReport, Report, Signed, Witness, report,
+    BridgeHeartbeat, Delivery, Hello, LockSystemDescription, NumberedReport, Quarantine, Report, Signed, Witness,
+    report,
 };
 use lockbridge_protocol::tunnel::session::{BridgeAction, BridgeEnd, BridgeEvent, BridgeSession};
 use tokio::net::TcpStream;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) reports: Vec<Signed>,
     pub(crate) highest_epoch: u64,
     pub(crate) credit: [u64; 4],
+    pub(crate) quarantine: Option<Quarantine>,
+    pub(crate) quarantine_left: u64,
 }
 
 impl State {
@@ -38,6 +41,8 @@ impl State {
             reports: Vec::new(),
             highest_epoch: 0,
             credit: [100; 4],
+            quarantine: None,
+            quarantine_left: 0,
         }
     }
 
@@ -73,6 +78,8 @@ impl State {
             highest_epoch_seen: self.highest_epoch,
             software_version: "0.1.0".into(),
             bridge_time_ms: 1,
+            quarantine: self.quarantine.clone(),
+            quarantine_left: self.quarantine_left,
             lock_systems: vec![LockSystemDescription {
                 lock_system: "space".into(),
                 kind: "salto_space".into(),
@@ -94,6 +101,8 @@ pub(crate) struct Script {
     pub(crate) delivered: Vec<Delivery>,
     pub(crate) reports_durable: u64,
     pub(crate) witnesses: Vec<Witness>,
+    /// As the hub told it last.
+    pub(crate) quarantine: Option<Quarantine>,
 }
 
 impl Bench {
@@ -113,8 +122,16 @@ impl Bench {
         let socket = self.websocket(Some(identity)).await.expect("upgrades");
         let started = Instant::now();
         let (machine, hello) = BridgeSession::open(state.hello(identity), 1, Duration::ZERO).expect("is a Hello");
-        let (delivered, witnesses) = (Vec::new(), Vec::new());
-        let mut script = Script { socket, machine, started, state, delivered, reports_durable: 0, witnesses };
+        let mut script = Script {
+            socket,
+            machine,
+            started,
+            state,
+            delivered: Vec::new(),
+            reports_durable: 0,
+            witnesses: Vec::new(),
+            quarantine: None,
+        };
         script.act(vec![hello]).await?;
         script.until(|script| script.machine.is_open()).await?;
         Ok(script)
@@ -192,6 +209,7 @@ impl Script {
                 BridgeAction::Ping => self.socket.send(Message::Ping(vec![].into())).await.expect("is sent"),
                 BridgeAction::Welcomed(welcomed) => {
                     self.state.highest_epoch = welcomed.epoch;
+                    self.quarantine = welcomed.quarantine;
                     self.reports_durable = welcomed.reports_durable_through;
                     let credit = self.state.credit;
                     let mut next = self.machine.handle(BridgeEvent::EpochDurable, self.started.elapsed());
@@ -201,7 +219,14 @@ impl Script {
                 BridgeAction::Deliver(deliveries) => self.delivered.extend(deliveries),
                 BridgeAction::ReportsDurable(through) => self.reports_durable = through,
                 BridgeAction::Witness(witness) => self.witnesses.push(witness),
-                BridgeAction::HubTime(_) | BridgeAction::HeartbeatDue => {}
+                BridgeAction::Quarantine(told) => self.quarantine = Some(told),
+                BridgeAction::HeartbeatDue => {
+                    let figures =
+                        BridgeHeartbeat { journal_sequence: self.state.journal_sequence, ..BridgeHeartbeat::default() };
+                    let next = self.machine.handle(BridgeEvent::Heartbeat(figures), self.started.elapsed());
+                    Box::pin(self.act(next)).await?;
+                }
+                BridgeAction::HubTime(_) => {}
                 BridgeAction::Close(_, end) => return Err(end),
             }
         }

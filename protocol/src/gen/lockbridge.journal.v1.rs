@@ -6,7 +6,7 @@ pub struct Entry {
     pub wall_ms: i64,
     #[prost(
         oneof = "entry::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21"
     )]
     pub body: ::core::option::Option<entry::Body>,
 }
@@ -46,6 +46,8 @@ pub mod entry {
         LaneMarked(super::LaneMarked),
         #[prost(message, tag = "20")]
         IdentityInUse(super::IdentityInUse),
+        #[prost(message, tag = "21")]
+        QuarantineChanged(super::QuarantineChanged),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -59,6 +61,55 @@ pub struct Started {
     pub software_version: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub bridge_id: ::prost::alloc::string::String,
+    /// where this process runs
+    #[prost(message, optional, tag = "8")]
+    pub machine: ::core::option::Option<Machine>,
+}
+/// What the machine shows of itself, each as a hash under a key derived from the state key; what it does not show is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Machine {
+    #[prost(bytes = "vec", tag = "1")]
+    pub machine_id: ::prost::alloc::vec::Vec<u8>,
+    /// permanent addresses of wired network interfaces
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub hardware: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// Quarantine as it holds from here on, whole: entered, released by one side, or left.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantineChanged {
+    #[prost(bool, tag = "1")]
+    pub on: bool,
+    /// state_rolled_back, state_replaced, duplicate_session, generation_stale, machine_changed
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// who brought this change about: "bridge", "cloud", "uid 0"
+    #[prost(string, tag = "4")]
+    pub who: ::prost::alloc::string::String,
+    /// by the hub; 0: not yet known there
+    #[prost(uint64, tag = "5")]
+    pub incident: u64,
+    #[prost(int64, tag = "6")]
+    pub since_ms: i64,
+    /// released at the site
+    #[prost(bool, tag = "7")]
+    pub confirmed: bool,
+    /// released at the cloud
+    #[prost(bool, tag = "8")]
+    pub released: bool,
+    /// deliveries up to here repeat what a lost part of the journal knew
+    #[prost(uint64, tag = "9")]
+    pub replay_through: u64,
+    /// interactive commands issued up to here never begin
+    #[prost(int64, tag = "10")]
+    pub replay_before_ms: i64,
+    /// reports up to here are the cloud's, also those that this journal never made
+    #[prost(uint64, tag = "11")]
+    pub reports_through: u64,
+    /// when left: the machine that is accepted from here on
+    #[prost(message, optional, tag = "12")]
+    pub machine: ::core::option::Option<Machine>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stopped {}

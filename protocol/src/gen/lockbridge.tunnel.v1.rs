@@ -116,6 +116,37 @@ pub struct Hello {
     pub bridge_time_ms: i64,
     #[prost(message, repeated, tag = "14")]
     pub lock_systems: ::prost::alloc::vec::Vec<LockSystemDescription>,
+    /// as the bridge's journal has it; absent: none
+    #[prost(message, optional, tag = "15")]
+    pub quarantine: ::core::option::Option<Quarantine>,
+    /// highest incident that the bridge has left
+    #[prost(uint64, tag = "16")]
+    pub quarantine_left: u64,
+}
+/// A suspicion that state or identity exists twice or went back in time. While it holds, the hub gives nothing but revokes
+/// and the bridge begins nothing but revokes. It ends when a person at each end releases it. Told as what holds, on both
+/// ways, in Hello or Welcome and again on change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quarantine {
+    /// numbered by the hub, rising per bridge; 0: found by the bridge and not yet known to the hub
+    #[prost(uint64, tag = "1")]
+    pub incident: u64,
+    #[prost(enumeration = "QuarantineReason", tag = "2")]
+    pub reason: i32,
+    /// one sentence for a person
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub since_ms: i64,
+    /// down: by the cloud's operator; up: by somebody at the site
+    #[prost(bool, tag = "5")]
+    pub released: bool,
+    /// Down only. Deliveries up to here carry what the lost part of the journal knew; revokes wait for the last of them.
+    #[prost(uint64, tag = "6")]
+    pub replay_through: u64,
+    /// Down only. Interactive commands issued up to here may have been carried out before: they never begin again.
+    #[prost(int64, tag = "7")]
+    pub replay_before_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LockSystemDescription {
@@ -160,6 +191,9 @@ pub struct Welcome {
     /// credit: a grant that was numbered once must not hold a later revoke back. They count in the totals all the same.
     #[prost(uint64, tag = "10")]
     pub deliveries_numbered_through: u64,
+    /// absent: none
+    #[prost(message, optional, tag = "11")]
+    pub quarantine: ::core::option::Option<Quarantine>,
 }
 /// Last frame of a session that the hub will not have. The close follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -248,10 +282,13 @@ pub struct BridgeHeartbeat {
     #[prost(uint32, tag = "6")]
     pub outbox: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HubHeartbeat {
     #[prost(int64, tag = "1")]
     pub hub_time_ms: i64,
+    /// as it holds now; absent: none
+    #[prost(message, optional, tag = "2")]
+    pub quarantine: ::core::option::Option<Quarantine>,
 }
 /// What holds now, sent after Welcome, on every change, and every minute. Not kept: the next one replaces it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -261,6 +298,12 @@ pub struct HealthReport {
     /// of the bridge as a whole
     #[prost(message, repeated, tag = "2")]
     pub reasons: ::prost::alloc::vec::Vec<HealthReason>,
+    /// durable at the bridge; absent: none
+    #[prost(message, optional, tag = "3")]
+    pub quarantine: ::core::option::Option<Quarantine>,
+    /// highest incident that the bridge has left
+    #[prost(uint64, tag = "4")]
+    pub quarantine_left: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LockSystemHealth {
@@ -925,6 +968,49 @@ pub struct RenewResponse {
     pub certificate_chain: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub ca_bundle: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QuarantineReason {
+    Unspecified = 0,
+    /// the journal is older than what the cloud heard of it
+    StateRolledBack = 1,
+    /// another journal under the same identity
+    StateReplaced = 2,
+    /// two processes with one identity, and both answer
+    DuplicateSession = 3,
+    /// an old certificate asked for renewal: its key was copied
+    GenerationStale = 4,
+    /// the state directory runs on another machine than before
+    MachineChanged = 5,
+}
+impl QuarantineReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUARANTINE_REASON_UNSPECIFIED",
+            Self::StateRolledBack => "QUARANTINE_REASON_STATE_ROLLED_BACK",
+            Self::StateReplaced => "QUARANTINE_REASON_STATE_REPLACED",
+            Self::DuplicateSession => "QUARANTINE_REASON_DUPLICATE_SESSION",
+            Self::GenerationStale => "QUARANTINE_REASON_GENERATION_STALE",
+            Self::MachineChanged => "QUARANTINE_REASON_MACHINE_CHANGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUARANTINE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUARANTINE_REASON_STATE_ROLLED_BACK" => Some(Self::StateRolledBack),
+            "QUARANTINE_REASON_STATE_REPLACED" => Some(Self::StateReplaced),
+            "QUARANTINE_REASON_DUPLICATE_SESSION" => Some(Self::DuplicateSession),
+            "QUARANTINE_REASON_GENERATION_STALE" => Some(Self::GenerationStale),
+            "QUARANTINE_REASON_MACHINE_CHANGED" => Some(Self::MachineChanged),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

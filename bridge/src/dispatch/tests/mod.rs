@@ -5,6 +5,7 @@ mod full;
 mod life;
 mod order;
 mod prefix;
+mod quarantine;
 mod site;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::journal::ChainHash;
+use lockbridge_protocol::proto::journal::Machine;
 use lockbridge_protocol::proto::tunnel::{
     CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential, GrantMethod,
     InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report,
@@ -569,6 +571,11 @@ impl Bench {
 
     /// A bridge on what a log holds, with the disk's word for it.
     pub(super) fn start(log: Arc<TestLog>, system: Arc<FakeSystem>, authority: Authority) -> Self {
+        Self::start_on(Machine::default(), log, system, authority)
+    }
+
+    /// The same on a machine that shows itself.
+    pub(super) fn start_on(machine: Machine, log: Arc<TestLog>, system: Arc<FakeSystem>, authority: Authority) -> Self {
         let policy = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(policy.path(), "version = 1\n[systems.\"*\"]\nallow = [\"*\"]\n").expect("writes");
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(authority.base));
@@ -590,6 +597,7 @@ impl Bench {
                     store_id: [1; 16],
                     boot_counter: 1,
                     kernel_boot_id: "boot".into(),
+                    machine,
                     audience: audience(),
                     authority: AuthorityKeys::new([signing_key().verifying_key().as_bytes().as_slice()])
                         .expect("a key"),
@@ -674,6 +682,22 @@ impl Bench {
         drop(self.task.await);
         let entries = self.log.entries.lock().expect("no panic").clone();
         Self::start(TestLog::with(entries), self.system, self.authority)
+    }
+
+    /// Killed, and started on an older copy of its journal: the first `count` entries. The lock system knows all.
+    pub(super) async fn restore(self, count: usize) -> Self {
+        self.task.abort();
+        drop(self.task.await);
+        let entries = self.log.entries.lock().expect("no panic")[..count].to_vec();
+        Self::start(TestLog::with(entries), self.system, self.authority)
+    }
+
+    /// Killed, and started on the same journal on another machine.
+    pub(super) async fn move_to(self, machine: Machine) -> Self {
+        self.task.abort();
+        drop(self.task.await);
+        let entries = self.log.entries.lock().expect("no panic").clone();
+        Self::start_on(machine, TestLog::with(entries), self.system, self.authority)
     }
 
     /// Ends in order and gives the entries back.

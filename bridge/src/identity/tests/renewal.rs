@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockbridge_protocol::proto::tunnel::{EnrollRefused, RenewResponse};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::renewal::{self, RenewError, Renewal, renew};
@@ -9,6 +10,7 @@ use super::super::store::Paths;
 use super::super::test_hub::{DAY, signed_anew};
 use super::super::{Identity, keys};
 use super::{Site, enrolled};
+
 use crate::clock::Clock as _;
 use crate::health::{Health, ReasonCode, Scope};
 use crate::net::Dialer;
@@ -87,6 +89,7 @@ fn renewal_of(site: &Site, identity: &Identity) -> Renewal {
         time: site.time(),
         clock: site.clock.clone(),
         health: Health::new(site.clock.clone()),
+        copied: watch::Sender::new(None),
         disowned: None,
         wait_until: Duration::ZERO,
     }
@@ -139,7 +142,8 @@ async fn the_task_renews_what_is_due_at_start_and_ends_when_told() {
     hub.with(|state| state.first_day = (6, 13));
     let stop = CancellationToken::new();
     let health = Health::new(site.clock.clone());
-    let task = renewal::run(identity, Dialer::new(None), site.time(), site.clock.clone(), health, stop.clone());
+    let (clock, copied) = (site.clock.clone(), watch::Sender::new(None));
+    let task = renewal::run(identity, Dialer::new(None), site.time(), clock, health, copied, stop.clone());
     let task = tokio::spawn(task);
     let renewed = async {
         while !Paths::of(&site.state()).next().exists() {
@@ -202,6 +206,23 @@ async fn a_revoked_bridge_says_so_until_it_is_renewed() {
     site.clock.advance(Duration::from_secs(3600));
     assert!(renewal.look().await);
     assert_eq!(renewal.health.reasons(), []);
+}
+
+#[tokio::test]
+async fn a_stale_generation_is_told_as_a_copy() {
+    let (hub, site, identity) = enrolled().await;
+    let mut renewal = renewal_of(&site, &identity);
+    let copied = renewal.copied.subscribe();
+    site.clock.advance(12 * DAY);
+    let message = "already renewed for another key".to_owned();
+    hub.with(|state| state.refuse = Some((503, EnrollRefused::default())));
+    assert!(renewal.look().await);
+    assert_eq!(*copied.borrow(), None, "a hub that is busy says nothing of copies");
+    let refused = EnrollRefused { code: "generation_stale".to_owned(), message, hub_time_ms: 0 };
+    hub.with(|state| state.refuse = Some((409, refused)));
+    site.clock.advance(Duration::from_secs(3600));
+    assert!(renewal.look().await);
+    assert!(copied.borrow().as_deref().is_some_and(|told| told.contains("already renewed for another key")));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //!
 //! | Key | Value | Lives |
 //! | --- | --- | --- |
-//! | `m` | [`Meta`]: cursors, counters, brake | always |
+//! | `m` | [`Meta`]: cursors, counters, brake, quarantine, machine | always |
 //! | `c` id | [`CommandRecord`]: a live command without its payload | until it ends |
 //! | `p` id | sealed payload, purpose [`SEALED_COMMAND`] | until it ends |
 //! | `t` id | [`Tombstone`]: hash, state, report | rule C2 |
@@ -28,13 +28,13 @@ mod view;
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{
-    Entry, Fact, Intent, Outcome, Received, Reported, Requeued, Resolved, entry,
+    Entry, Fact, Intent, Machine, Outcome, QuarantineChanged, Received, Reported, Requeued, Resolved, entry,
 };
 use lockbridge_protocol::proto::tunnel::CommandState;
 use prost::Message;
 
 pub use lanes::{is_superseded, next_of};
-pub use records::{CommandRecord, Count, LaneRecord, Meta, OutboxRecord, Phase, Revoked, Tombstone};
+pub use records::{CommandRecord, Count, LaneRecord, Meta, OutboxRecord, Phase, QuarantineRecord, Revoked, Tombstone};
 pub use view::{Pairs, View};
 
 use super::store::{Fold, Store, StoreError};
@@ -50,6 +50,8 @@ pub const SEALED_REPORT: &str = "report";
 pub const SEALED_FACT: &str = "fact";
 /// Purpose of sealed observations.
 pub const SEALED_BEFORE: &str = "before";
+/// Rejection of an interactive command that a lost part of the journal may have carried out: its end is not known.
+pub const ROLLED_BACK: &str = "state_rolled_back";
 /// Width of a rate bucket.
 pub const RATE_BUCKET_MS: i64 = 600_000;
 /// Buckets kept: a day.
@@ -77,7 +79,11 @@ pub fn apply(store: &mut dyn Store, sequence: u64, entry: &Entry) -> Result<(), 
     let mut fold = Folding { store, meta, sequence, wall_ms: entry.wall_ms };
     let before = fold.meta.clone();
     match &entry.body {
-        Some(Body::Started(started)) => fold.meta.boot_counter = started.boot_counter,
+        Some(Body::Started(started)) => {
+            fold.meta.boot_counter = started.boot_counter;
+            fold.first_seen(started.machine.as_ref());
+        }
+        Some(Body::QuarantineChanged(changed)) => fold.quarantine(changed)?,
         Some(Body::SessionOpened(opened)) => fold.meta.epoch = fold.meta.epoch.max(opened.epoch),
         Some(Body::Received(received)) => fold.received(received)?,
         Some(Body::Intent(intent)) => fold.intent(intent)?,
@@ -137,7 +143,11 @@ impl Folding<'_> {
                 &id,
                 &Tombstone {
                     hash: received.command_hash.clone(),
-                    state: CommandState::Rejected as u32,
+                    state: if received.rejection_code == ROLLED_BACK {
+                        CommandState::Abandoned as u32
+                    } else {
+                        CommandState::Rejected as u32
+                    },
                     report_sequence: received.report_sequence,
                     error_code: received.rejection_code.clone(),
                     ..Tombstone::default()
@@ -226,6 +236,40 @@ impl Folding<'_> {
         if !reported.event_cursor.is_empty() {
             self.store.put(&keys::event_cursor(&reported.lock_system), reported.event_cursor.as_bytes())?;
         }
+        Ok(())
+    }
+
+    /// What the machine shows is taken as its own where nothing was known; only leaving a quarantine replaces it.
+    fn first_seen(&mut self, shown: Option<&Machine>) {
+        let Some(shown) = shown.filter(|_| self.meta.quarantine.is_none()) else { return };
+        let known = self.meta.machine.get_or_insert_default();
+        if known.machine_id.is_empty() {
+            known.machine_id.clone_from(&shown.machine_id);
+        }
+        if known.hardware.is_empty() {
+            known.hardware.clone_from(&shown.hardware);
+        }
+    }
+
+    fn quarantine(&mut self, changed: &QuarantineChanged) -> Result<(), StoreError> {
+        self.meta.replay_before_ms = self.meta.replay_before_ms.max(changed.replay_before_ms);
+        self.meta.reports_last = self.meta.reports_last.max(changed.reports_through);
+        self.acknowledged(changed.reports_through)?;
+        if !changed.on {
+            self.meta.quarantine = None;
+            self.meta.quarantine_left = self.meta.quarantine_left.max(changed.incident);
+            self.meta.machine = changed.machine.clone().or_else(|| self.meta.machine.take());
+            return Ok(());
+        }
+        self.meta.quarantine = Some(QuarantineRecord {
+            reason: changed.reason.clone(),
+            message: changed.message.clone(),
+            incident: changed.incident,
+            since_ms: changed.since_ms,
+            confirmed: changed.confirmed,
+            released: changed.released,
+            replay_through: changed.replay_through,
+        });
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The values in the key/value store. Fields are added, never renumbered.
 
+use lockbridge_protocol::proto::journal::Machine;
 use prost::Message;
 
 /// Cursors and counters.
@@ -41,6 +42,44 @@ pub struct Meta {
     /// Of the policy in force.
     #[prost(bytes = "vec", tag = "12")]
     pub policy_hash: Vec<u8>,
+    /// Quarantine, while it holds.
+    #[prost(message, optional, tag = "20")]
+    pub quarantine: Option<QuarantineRecord>,
+    /// Highest incident that was left.
+    #[prost(uint64, tag = "21")]
+    pub quarantine_left: u64,
+    /// Interactive commands issued up to here, by the cloud's clock, may have been carried out in a lost part of the journal.
+    #[prost(int64, tag = "22")]
+    pub replay_before_ms: i64,
+    /// The machine that this state belongs to.
+    #[prost(message, optional, tag = "23")]
+    pub machine: Option<Machine>,
+}
+
+/// A quarantine that holds.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct QuarantineRecord {
+    /// Word of the reason.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    /// One sentence for a person.
+    #[prost(string, tag = "2")]
+    pub message: String,
+    /// Number by the hub; 0: not yet known there.
+    #[prost(uint64, tag = "3")]
+    pub incident: u64,
+    /// Since when, wall time.
+    #[prost(int64, tag = "4")]
+    pub since_ms: i64,
+    /// Released at the site.
+    #[prost(bool, tag = "5")]
+    pub confirmed: bool,
+    /// Released at the cloud.
+    #[prost(bool, tag = "6")]
+    pub released: bool,
+    /// Deliveries up to here repeat what a lost part of the journal knew.
+    #[prost(uint64, tag = "7")]
+    pub replay_through: u64,
 }
 
 /// Phase of a live command, as stored.

@@ -1,5 +1,7 @@
 //! What crosses, over loopback TCP.
 
+use lockbridge_protocol::proto::tunnel::{Quarantine, QuarantineReason, RefuseCode};
+use lockbridge_protocol::tunnel::session::Refusal;
 use tokio::net::TcpListener;
 
 use super::hub::{Hub, Tell, deliver, frame};
@@ -116,4 +118,23 @@ async fn stopping_drains_then_closes_with_1001() {
     assert_eq!(hub.state().closes[0].0, 1001);
     assert_eq!(running.engine.delivered(), [0; 0], "nothing new after draining");
     assert_eq!(running.engine.state().sessions_lost, 1);
+}
+
+#[tokio::test]
+async fn a_quarantine_is_told_both_ways_and_a_second_process_is_a_finding() {
+    let (running, hub) = connect().await;
+    let held = Quarantine { incident: 4, reason: QuarantineReason::DuplicateSession.into(), ..Quarantine::default() };
+    hub.tell(Tell::Quarantine(held.clone())).await;
+    until("the hub's word", || running.engine.state().quarantined == [held.clone()]).await;
+    let own = Quarantine { released: true, ..held.clone() };
+    running.engine.quarantine(own.clone());
+    until("the bridge's word", || hub.state().health.last() == Some(&Some(own.clone()))).await;
+
+    hub.state().quarantine = Some(held.clone());
+    hub.tell(Tell::Cut).await;
+    until("the Welcome that tells it again", || running.engine.state().quarantined == [held.clone(), held.clone()])
+        .await;
+    hub.state().refuse = Some(Refusal::new(RefuseCode::DuplicateSession, "another process answers"));
+    hub.tell(Tell::Cut).await;
+    until("the finding", || running.engine.state().suspected == [QuarantineReason::DuplicateSession]).await;
 }

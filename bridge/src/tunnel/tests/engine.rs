@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use lockbridge_protocol::proto::tunnel::Delivery;
+use lockbridge_protocol::proto::tunnel::{Delivery, Quarantine, QuarantineReason};
 use tokio::sync::{mpsc, watch};
 
 use crate::dispatch::{EngineHandle, EngineRequest, OutboxReader, Resume, TunnelFeed};
@@ -16,6 +16,8 @@ pub(super) struct EngineState {
     pub(super) epochs: Vec<u64>,
     pub(super) sessions_lost: usize,
     pub(super) reports_acknowledged: u64,
+    pub(super) quarantined: Vec<Quarantine>,
+    pub(super) suspected: Vec<QuarantineReason>,
     reports: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -68,10 +70,13 @@ impl Engine {
                     reports_first_kept: state.reports_acknowledged + 1,
                     reports_last: last,
                     highest_epoch_seen: state.epochs.last().copied().unwrap_or_default(),
+                    quarantine: None,
+                    quarantine_left: 0,
                 };
                 answer.send(resume).ok();
             }
-            EngineRequest::SessionOpened { epoch, reports_durable_through, done } => {
+            EngineRequest::SessionOpened { epoch, reports_durable_through, quarantine, done } => {
+                state.quarantined.extend(quarantine);
                 state.epochs.push(epoch);
                 state.reports_acknowledged = state.reports_acknowledged.max(reports_durable_through);
                 feed.send_modify(|feed| feed.credits = [100; 4]);
@@ -87,6 +92,8 @@ impl Engine {
                     feed.send_modify(|feed| feed.commands_durable_through = through);
                 }
             }
+            EngineRequest::Quarantined(told) => state.quarantined.push(told),
+            EngineRequest::Suspect { reason, .. } => state.suspected.push(reason),
             EngineRequest::ReportsDurable(through) => state.reports_acknowledged = through,
             other => panic!("the tunnel does not ask this: {other:?}"),
         }
@@ -109,6 +116,11 @@ impl Engine {
             state.durable_through = through;
         }
         self.feed.send_modify(|feed| feed.commands_durable_through = through);
+    }
+
+    /// The engine's own quarantine is durable.
+    pub(super) fn quarantine(&self, holds: Quarantine) {
+        self.feed.send_modify(|feed| feed.quarantine = Some(holds));
     }
 
     /// Makes the reports up to `last` durable in the outbox.

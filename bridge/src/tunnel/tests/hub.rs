@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use lockbridge_protocol::proto::tunnel::{Command, Delivery, HubFrame, Priority, PutUser, Signed, command, hub_frame};
+use lockbridge_protocol::proto::tunnel::{
+    Command, Delivery, HubFrame, Priority, PutUser, Quarantine, Signed, command, hub_frame,
+};
 use lockbridge_protocol::tunnel::session::{
     Admission, HubAction, HubEnd, HubEvent, HubSession, HubSettings, Refusal, Wanted, priority_of, slot,
 };
@@ -31,6 +33,9 @@ pub(super) struct HubState {
     pub(super) forget_reports: bool,
     pub(super) reports_seen: usize,
     pub(super) refuse: Option<Refusal>,
+    pub(super) quarantine: Option<Quarantine>,
+    /// What the bridge told of its own quarantine.
+    pub(super) health: Vec<Option<Quarantine>>,
     pub(super) clock_ahead_ms: i64,
     pub(super) ends: Vec<HubEnd>,
     pub(super) closes: Vec<(u16, String)>,
@@ -45,6 +50,8 @@ pub(super) enum Tell {
     Cut,
     /// From now on neither reads nor writes, and keeps the connection.
     Freeze,
+    /// The operator decided.
+    Quarantine(Quarantine),
 }
 
 #[derive(Debug, Clone)]
@@ -131,6 +138,9 @@ impl Hub {
                     Some(Tell::Raw(frame)) => vec![HubAction::Send(frame.encode_to_vec().into())],
                     Some(Tell::Bytes(bytes)) => vec![HubAction::Send(bytes.into())],
                     Some(Tell::Cut) => return,
+                    Some(Tell::Quarantine(holds)) => {
+                        session.handle(HubEvent::Quarantine(Some(holds), super::WALL_MS), self.now())
+                    }
                     Some(Tell::Freeze) => std::future::pending().await,
                 },
                 message = socket.next() => match message {
@@ -199,6 +209,8 @@ impl Hub {
                         deliveries_durable_through: state.acknowledged,
                         reports_durable_through: state.reports.len() as u64,
                         store: None,
+                        epoch_heard: 0,
+                        quarantine: state.quarantine.clone(),
                         hub_time_ms: super::WALL_MS + state.clock_ahead_ms,
                         workspace_id: "w".into(),
                         workspace_name: "Example".into(),
@@ -227,6 +239,7 @@ impl Hub {
                 let time_ms = super::WALL_MS + self.state().clock_ahead_ms;
                 todo.extend(session.handle(HubEvent::Heartbeat(time_ms), self.now()));
             }
+            HubAction::Health(health) => self.state().health.push(health.quarantine),
             HubAction::Opened => self.state().opened += 1,
             HubAction::Close(close, end) => {
                 let frame = CloseFrame { code: close.code.into(), reason: close.reason.into() };
@@ -238,7 +251,6 @@ impl Hub {
             HubAction::ReportsMissing(..)
             | HubAction::Credit { .. }
             | HubAction::Heartbeat(_)
-            | HubAction::Health(_)
             | HubAction::LaneGap(_)
             | HubAction::BridgeDraining => {}
         }

@@ -176,6 +176,7 @@ impl Hotel {
                 inventory_at_ms: 0,
             }],
             reasons: vec![],
+            ..proto::HealthReport::default()
         };
         self.store.write(move |tx| ingest.health(tx, now, BRIDGE, &health)).await.expect("health");
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use lockbridge_protocol::proto::tunnel::{Hello, RefuseCode};
-use lockbridge_protocol::tunnel::session::{Admission, KnownStore, Refusal};
+use lockbridge_protocol::tunnel::session::{Admission, Refusal};
 use thiserror::Error;
 
-use super::{RecordError, Session, fence};
+use super::{RecordError, Session, fence, quarantine};
 use crate::enroll::Peer;
 use crate::hub::Ingest;
 use crate::store::{Store, StoreError, bridges, certificates, journals, tokens, workspaces};
@@ -51,14 +51,14 @@ pub(in crate::hub) async fn all_down(store: &Store, ingest: &Arc<dyn Ingest>) ->
         .await
 }
 
-/// Looks the bridge up and opens its next epoch.
+/// Looks the bridge up, opens its next epoch, and looks whether its Hello continues what was heard of it before.
 pub(in crate::hub) async fn admit(
     store: &Store,
     now_ms: i64,
     peer: Peer,
     hello: &Hello,
 ) -> Result<Admitted, AdmitError> {
-    let store_id = hello.store_id.clone();
+    let hello = hello.clone();
     store
         .write(move |tx| {
             let refused = |code, message| Err(AdmitError::Refused(Refusal::new(code, message)));
@@ -73,21 +73,23 @@ pub(in crate::hub) async fn admit(
             let epoch = bridge.epoch.saturating_add(1);
             let sql = "UPDATE bridges SET epoch = ?2 WHERE bridge_id = ?1";
             tx.execute(sql, (&bridge.bridge_id, crate::store::counter(epoch)))?;
-            let known_store = journals::highest(tx, &bridge.bridge_id, &store_id)?
-                .map(|journal_sequence| KnownStore { store_id: store_id.clone(), journal_sequence });
             let workspace_name = workspaces::name(tx, &bridge.workspace_id)?.unwrap_or_default();
+            let mut admission = Admission {
+                epoch,
+                deliveries_sent_through: bridge.delivered_last,
+                deliveries_durable_through: bridge.commands_durable_through,
+                reports_durable_through: bridge.reports_durable_through,
+                epoch_heard: bridge.epoch_heard,
+                store: None,
+                quarantine: None,
+                hub_time_ms: now_ms,
+                workspace_id: bridge.workspace_id.clone(),
+                workspace_name,
+            };
+            quarantine::examine(tx, now_ms, &bridge, &peer.serial, &hello, &mut admission)?;
             Ok(Admitted {
-                admission: Admission {
-                    epoch,
-                    deliveries_sent_through: bridge.delivered_last,
-                    deliveries_durable_through: bridge.commands_durable_through,
-                    reports_durable_through: bridge.reports_durable_through,
-                    store: known_store,
-                    hub_time_ms: now_ms,
-                    workspace_id: bridge.workspace_id,
-                    workspace_name,
-                },
-                session: Session { bridge_id: bridge.bridge_id, epoch, store_id },
+                admission,
+                session: Session { bridge_id: bridge.bridge_id, epoch, store_id: hello.store_id, serial: peer.serial },
                 audit_key: bridge.audit_key,
             })
         })

@@ -5,6 +5,7 @@
 
 mod down;
 mod lifecycle;
+mod quarantine;
 mod up;
 
 use rusqlite::Transaction;
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 pub(super) use down::{commands_durable, lane_gap, next_deliveries, numbered};
 pub(super) use lifecycle::{AdmitError, Admitted, admit, all_down, ended, opened};
+pub(super) use quarantine::duplicate;
 pub(super) use up::{Witnessed, health, heartbeat, reports, reports_missing};
 
 use crate::store::StoreError;
@@ -39,6 +41,8 @@ pub(super) struct Session {
     pub(super) bridge_id: String,
     pub(super) epoch: u64,
     pub(super) store_id: Vec<u8>,
+    /// Of the certificate that it showed.
+    pub(super) serial: Vec<u8>,
 }
 
 /// Holds if this session is still the bridge's newest.

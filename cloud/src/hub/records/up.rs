@@ -5,14 +5,15 @@ use std::sync::Arc;
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::report::Body;
 use lockbridge_protocol::proto::tunnel::{
-    AuditCheckpoint, BridgeHeartbeat, HealthReport, NumberedReport, Report, Signed,
+    AuditCheckpoint, BridgeHeartbeat, CommandState, HealthReport, NumberedReport, Quarantine, Report, Signed,
 };
 use lockbridge_protocol::signed;
 use prost::Message;
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{RecordError, Session, fence};
+use super::{RecordError, Session, fence, quarantine};
 use crate::hub::Ingest;
+use crate::store::commands::Noted;
 use crate::store::{Store, StoreError, bridges, commands, counter, journals};
 
 /// A checkpoint that deserves the authority's counter-signature.
@@ -104,12 +105,20 @@ fn note_command(tx: &Transaction<'_>, now_ms: i64, bridge_id: &str, report: &Rep
     let Some(command_id) = CommandId::from_bytes(&update.command_id).filter(|_| update.local.is_none()) else {
         return Ok(());
     };
-    if !commands::set_state(tx, now_ms, bridge_id, command_id, &update.command_hash, update.state())? {
-        let message =
-            format!("a report speaks of command {command_id}, which this cloud did not give with those bytes");
-        bridges::alarm(tx, now_ms, Some(bridge_id), "command_unknown", &message)?;
-    }
-    Ok(())
+    let (code, message) =
+        match commands::set_state(tx, now_ms, bridge_id, command_id, &update.command_hash, update.state())? {
+            Noted::Unknown => (
+                "command_unknown",
+                format!("a report speaks of command {command_id}, which this cloud did not give with those bytes"),
+            ),
+            // Sent again after the bridge's state went back, and now it did not work.
+            Noted::Final(CommandState::Succeeded) if update.state() == CommandState::Failed => (
+                "replay_failed",
+                format!("command {command_id} had succeeded; repeated after the bridge's state went back, it failed"),
+            ),
+            Noted::Yes | Noted::Final(_) => return Ok(()),
+        };
+    bridges::alarm(tx, now_ms, Some(bridge_id), code, &message)
 }
 
 /// Whether the checkpoint continues the journal that was witnessed before (rule J3).
@@ -190,25 +199,29 @@ pub(in crate::hub) async fn heartbeat(
         .write(move |tx| {
             fence(tx, &session)?;
             journals::note(tx, &session.bridge_id, &session.store_id, heartbeat.journal_sequence)?;
+            let sql = "UPDATE bridges SET epoch_heard = max(epoch_heard, ?2) WHERE bridge_id = ?1";
+            tx.execute(sql, (&session.bridge_id, counter(session.epoch)))?;
             Ok(bridges::seen(tx, now_ms, &session.bridge_id)?)
         })
         .await
 }
 
-/// What holds at the bridge now.
+/// What holds at the bridge now; the quarantine that is open afterwards.
 pub(in crate::hub) async fn health(
     store: &Store,
     ingest: &Arc<dyn Ingest>,
     now_ms: i64,
     session: Session,
     health: HealthReport,
-) -> Result<(), RecordError> {
+) -> Result<Option<Quarantine>, RecordError> {
     let ingest = Arc::clone(ingest);
     store
         .write(move |tx| {
             fence(tx, &session)?;
             bridges::set_health(tx, &session.bridge_id, &health)?;
-            Ok(ingest.health(tx, now_ms, &session.bridge_id, &health)?)
+            ingest.health(tx, now_ms, &session.bridge_id, &health)?;
+            let who = (session.bridge_id.as_str(), session.serial.as_slice());
+            Ok(quarantine::told(tx, now_ms, who, health.quarantine.as_ref(), health.quarantine_left)?)
         })
         .await
 }

@@ -1,4 +1,5 @@
 mod deliveries;
+mod quarantine;
 mod refusals;
 mod reports;
 mod sessions;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use futures_util::{SinkExt, StreamExt};
 use lockbridge_protocol::limits;
-use lockbridge_protocol::proto::tunnel::RefuseCode;
+use lockbridge_protocol::proto::tunnel::{QuarantineReason, RefuseCode};
 use lockbridge_protocol::tunnel::session::BridgeEnd;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -58,7 +58,7 @@ async fn hello_must_name_the_bridge_of_the_certificate() {
 }
 
 #[tokio::test]
-async fn a_journal_that_was_put_back_is_refused_and_seen() {
+async fn a_journal_that_was_put_back_is_put_in_quarantine() {
     let bench = Bench::start().await;
     let identity = bench.enrolled().await;
     let script = bench.connect(&identity, State::new()).await.expect("is welcome");
@@ -66,16 +66,10 @@ async fn a_journal_that_was_put_back_is_refused_and_seen() {
     let older = State { journal_sequence: script.state.journal_sequence - 1, ..script.state.clone() };
     drop(script);
     bench.eventually(&identity.bridge_id, |bridge| !bridge.link_up).await;
-    let end = bench.connect(&identity, older.clone()).await.map(|_| ()).expect_err("is refused");
-    assert!(matches!(end, BridgeEnd::Refused { code: RefuseCode::StateRolledBack, .. }), "{end:?}");
-    let waiting = async {
-        while bench.alarms().await != ["state_rolled_back"] {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(crate::testing::DEADLINE, waiting).await.expect("is recorded");
-    let current = State { journal_sequence: older.journal_sequence + 1, ..older };
-    bench.connect(&identity, current).await.expect("the whole journal is welcome");
+    let script = bench.connect(&identity, older).await.expect("keeps its session");
+    let held = script.quarantine.as_ref().expect("is told");
+    assert_eq!((held.incident, held.reason(), held.released), (1, QuarantineReason::StateRolledBack, false));
+    assert_eq!(bench.alarms().await, ["state_rolled_back"]);
 }
 
 #[tokio::test]

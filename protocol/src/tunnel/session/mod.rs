@@ -28,6 +28,10 @@
 //!  └──────────┘                                         └─────────────┘
 //! ```
 //!
+//! A bridge in quarantine keeps its session: `Admit` with a quarantine opens it although the cursors do not fit, the hub
+//! wants nothing new but revokes and background reads, and both ends tell what holds (Welcome and the hub's heartbeat; Hello
+//! and health) until both have released it.
+//!
 //! A frame of another epoch is ignored, both ways, and counted. A frame kind that tunnel version 1 does not know is a
 //! breach: a new kind takes a new version, so that nothing is dropped unread.
 
@@ -43,7 +47,7 @@ pub use bridge::{BridgeAction, BridgeEnd, BridgeEvent, BridgeSession, ReportsWan
 pub use flow::slot;
 pub use hub::{Admission, DeliverError, HubAction, HubEnd, HubEvent, HubSession, HubSettings, Refusal, Wanted};
 pub use presence::Presence;
-pub use resume::KnownStore;
+pub use resume::{KnownStore, Suspicion, is_cloud_restored, suspicion};
 pub use violation::{Close, Violation};
 
 use crate::proto::tunnel::{Command, Delivery, Priority};

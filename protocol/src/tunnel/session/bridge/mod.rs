@@ -13,7 +13,7 @@ use super::{priority_of, resume};
 use crate::limits::{BATCH_ITEMS, HEARTBEAT_INTERVAL, WELCOME_TIMEOUT};
 use crate::proto::tunnel::{
     BridgeFrame, CommandsDurable, CreditGrant, DeliveryBatch, Draining, HealthReport, Hello, HubFrame, NumberedReport,
-    Priority, Refuse, ReportBatch, Welcome, bridge_frame as body, hub_frame,
+    Priority, Quarantine, Refuse, ReportBatch, Welcome, bridge_frame as body, hub_frame,
 };
 use crate::tunnel::frame::{self, FrameError};
 
@@ -51,6 +51,7 @@ pub struct BridgeSession {
     health: Option<HealthReport>,
     draining: bool,
     hub_drains: Option<HubDrain>,
+    quarantine: Option<Quarantine>,
     ignored: u64,
 }
 
@@ -83,6 +84,7 @@ impl BridgeSession {
             health: None,
             draining: false,
             hub_drains: None,
+            quarantine: None,
             ignored: 0,
             hello,
         };
@@ -262,7 +264,9 @@ impl BridgeSession {
             return Err(Violation::EpochNotHigher { epoch, seen: self.hello.highest_epoch_seen }.into());
         }
         let theirs = welcome.reports_durable_through;
-        if !resume::cursor_fits(&self.hello, theirs) {
+        // A journal that went back lacks reports that the cloud holds; the engine counts on behind them.
+        let cursor = if welcome.quarantine.is_some() { theirs.min(self.hello.reports_last) } else { theirs };
+        if !resume::cursor_fits(&self.hello, cursor) {
             let (first_kept, last) = (self.hello.reports_first_kept, self.hello.reports_last);
             return Err(BridgeEnd::CursorMismatch { theirs, first_kept, last });
         }
@@ -278,7 +282,9 @@ impl BridgeSession {
             reports_durable_through: theirs,
             reconnect_window_s: welcome.reconnect_window_s,
             workspace_name: welcome.workspace_name,
+            quarantine: welcome.quarantine.clone(),
         }));
+        self.quarantine = welcome.quarantine;
         Ok(())
     }
 
@@ -298,6 +304,10 @@ impl BridgeSession {
             }
             hub_frame::Body::Heartbeat(heartbeat) => {
                 actions.push(BridgeAction::HubTime(heartbeat.hub_time_ms));
+                if self.quarantine != heartbeat.quarantine {
+                    self.quarantine.clone_from(&heartbeat.quarantine);
+                    actions.extend(heartbeat.quarantine.map(BridgeAction::Quarantine));
+                }
                 Ok(())
             }
             hub_frame::Body::Witness(witness) => {

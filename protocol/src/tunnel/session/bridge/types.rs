@@ -6,7 +6,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::limits::{SILENCE, WELCOME_TIMEOUT};
-use crate::proto::tunnel::{BridgeHeartbeat, Delivery, HealthReport, LaneGap, NumberedReport, RefuseCode, Witness};
+use crate::proto::tunnel::{
+    BridgeHeartbeat, Delivery, HealthReport, LaneGap, NumberedReport, Quarantine, RefuseCode, Witness,
+};
 use crate::tunnel::frame::FrameError;
 use crate::tunnel::session::{Close, Violation};
 
@@ -62,6 +64,8 @@ pub enum BridgeAction {
     ReportsDurable(u64),
     /// Keep the authority's counter-signature.
     Witness(Witness),
+    /// The hub holds this bridge in quarantine, as it says now.
+    Quarantine(Quarantine),
     /// The hub's wall time, in ms since the epoch, as just received.
     HubTime(i64),
     /// Say [`BridgeEvent::Heartbeat`] with the figures of now.
@@ -81,6 +85,8 @@ pub struct Welcomed {
     pub reconnect_window_s: u32,
     /// The workspace, for people.
     pub workspace_name: String,
+    /// The hub holds this bridge in quarantine. Then its cursor up may lie past what this journal made.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// Reports to read, sign and pass to [`BridgeEvent::Reports`].

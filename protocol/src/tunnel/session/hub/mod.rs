@@ -13,13 +13,13 @@ use std::time::Duration;
 use super::bridge::heartbeat_interval;
 use super::flow::{Credits, Incoming, Outgoing, from_wire};
 use super::priority_of;
-use super::resume::rolled_back;
+use super::resume::{cloud_restored, suspicion};
 use super::timers::Liveness;
 use super::violation::{Close, Violation};
 use crate::limits::{COMMAND_BYTES, TUNNEL_VERSIONS, WELCOME_TIMEOUT};
 use crate::proto::tunnel::{
-    BridgeFrame, Delivery, DeliveryBatch, Drain, Hello, HubFrame, HubHeartbeat, Priority, Refuse, RefuseCode,
-    ReportsDurable, Welcome, bridge_frame, hub_frame as body,
+    BridgeFrame, Delivery, DeliveryBatch, Drain, Hello, HubFrame, HubHeartbeat, Priority, Quarantine, Refuse,
+    RefuseCode, ReportsDurable, Welcome, bridge_frame, hub_frame as body,
 };
 use crate::tunnel::frame;
 
@@ -53,6 +53,7 @@ pub struct HubSession {
     reports: Incoming,
     bridge_drains: bool,
     close_at: Option<Duration>,
+    quarantine: Option<Quarantine>,
     ignored: u64,
 }
 
@@ -77,6 +78,7 @@ impl HubSession {
             reports: Incoming::after(0),
             bridge_drains: false,
             close_at: None,
+            quarantine: None,
             ignored: 0,
         }
     }
@@ -116,7 +118,7 @@ impl HubSession {
         if from <= self.numbered_before {
             return Wanted::Resend { from, through: self.numbered_before };
         }
-        let room = self.credits.room();
+        let room = self.room();
         if self.blocked || room == [0; 4] {
             return Wanted::Nothing;
         }
@@ -182,7 +184,7 @@ impl HubSession {
 
     /// Whether a command of this priority could be sent now, once what is numbered before it is sent.
     pub fn has_room(&self, priority: Priority) -> bool {
-        self.may_deliver() && self.credits.room().get(super::slot(priority)).is_some_and(|room| *room > 0)
+        self.may_deliver() && self.room().get(super::slot(priority)).is_some_and(|room| *room > 0)
     }
 
     /// Whether the session is open: Welcome sent, not ended.
@@ -193,6 +195,11 @@ impl HubSession {
     /// Of this session; 0 before Welcome.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The bridge's quarantine, as this session has told it.
+    pub fn quarantine(&self) -> Option<&Quarantine> {
+        self.quarantine.as_ref()
     }
 
     /// When the bridge was last heard; feed it to [`Presence`](super::Presence).
@@ -208,6 +215,16 @@ impl HubSession {
     /// Frames of other epochs that were ignored.
     pub fn ignored_frames(&self) -> u64 {
         self.ignored
+    }
+
+    /// Credit, less what a bridge in quarantine is not given (rule H9).
+    fn room(&self) -> [u64; 4] {
+        let [safety, interactive, convergent, background] = self.credits.room();
+        if self.quarantine.is_some() && self.deliveries.next() > self.deliveries.last() {
+            [safety, 0, 0, background]
+        } else {
+            [safety, interactive, convergent, background]
+        }
     }
 
     fn may_deliver(&self) -> bool {
@@ -236,8 +253,14 @@ impl HubSession {
                 }
                 Ok(())
             }
-            HubEvent::Heartbeat(hub_time_ms) => {
-                self.send_open(body::Body::Heartbeat(HubHeartbeat { hub_time_ms }), actions)
+            HubEvent::Heartbeat(hub_time_ms) => self.heartbeat(hub_time_ms, actions),
+            HubEvent::Quarantine(holds, hub_time_ms) => {
+                // Before it is open, the admission that is being made decides.
+                if self.phase != Phase::Open || self.quarantine == holds {
+                    return Ok(());
+                }
+                self.quarantine = holds;
+                self.heartbeat(hub_time_ms, actions)
             }
             HubEvent::Witness(witness) => self.send_open(body::Body::Witness(witness), actions),
             HubEvent::Drain { from_s, to_s } => {
@@ -256,6 +279,11 @@ impl HubSession {
                 Err(if self.close_at.is_some() { HubEnd::Drained } else { HubEnd::Disconnected(detail) })
             }
         }
+    }
+
+    fn heartbeat(&self, hub_time_ms: i64, actions: &mut Vec<HubAction>) -> Step {
+        let heartbeat = HubHeartbeat { hub_time_ms, quarantine: self.quarantine.clone() };
+        self.send_open(body::Body::Heartbeat(heartbeat), actions)
     }
 
     fn timer(&mut self, now: Duration, actions: &mut Vec<HubAction>) -> Step {
@@ -334,7 +362,8 @@ impl HubSession {
         let Some(hello) = self.hello.take().filter(|_| self.phase == Phase::Admitting) else {
             return Ok(()); // admitted twice, or ended meanwhile
         };
-        if let Some(sentence) = rolled_back(&hello, &known) {
+        let suspected = || known.quarantine.is_none().then(|| suspicion(&hello, &known).map(|found| found.sentence));
+        if let Some(sentence) = cloud_restored(&hello, &known).or_else(|| suspected().flatten()) {
             return self.refuse(Refusal::new(RefuseCode::StateRolledBack, sentence), actions);
         }
         // A cloud restored from an older copy can lack reports that the bridge was told it has. They cannot come back.
@@ -359,7 +388,9 @@ impl HubSession {
             workspace_id: known.workspace_id,
             workspace_name: known.workspace_name,
             deliveries_numbered_through: self.numbered_before,
+            quarantine: known.quarantine.clone(),
         };
+        self.quarantine = known.quarantine;
         self.send(body::Body::Welcome(welcome), actions)?;
         self.liveness.start_heartbeat(heartbeat_interval(self.settings.heartbeat_interval_ms), now);
         actions.push(HubAction::Opened);

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::limits::{COMMAND_BYTES, SILENCE, WELCOME_TIMEOUT};
-use crate::proto::tunnel::{BridgeHeartbeat, HealthReport, Hello, LaneGap, NumberedReport, RefuseCode, Witness};
+use crate::proto::tunnel::{
+    BridgeHeartbeat, HealthReport, Hello, LaneGap, NumberedReport, Quarantine, RefuseCode, Witness,
+};
 use crate::tunnel::frame::FrameError;
 use crate::tunnel::session::{Close, KnownStore, Violation};
 
@@ -40,6 +42,10 @@ pub struct Admission {
     pub reports_durable_through: u64,
     /// The journal the bridge last showed, if any.
     pub store: Option<KnownStore>,
+    /// Highest epoch in which the bridge was heard: a later Hello of the same state knows at least this one.
+    pub epoch_heard: u64,
+    /// The bridge is in quarantine, and the cursors above were set to what its journal says.
+    pub quarantine: Option<Quarantine>,
     /// Wall time, ms since the epoch.
     pub hub_time_ms: i64,
     /// Of the bridge.
@@ -89,6 +95,8 @@ pub enum HubEvent<'a> {
     Heartbeat(i64),
     /// The authority's counter-signature for the bridge.
     Witness(Witness),
+    /// The bridge's quarantine as it holds now, and the wall time, ms since the epoch. Told when it is news.
+    Quarantine(Option<Quarantine>, i64),
     /// The server stops: bridges are to come back after a time between these, in seconds.
     Drain {
         /// Earliest.

@@ -24,8 +24,13 @@ fn opens_with_epoch_cursor_and_workspace() {
     })));
     assert_eq!(pair.hub_actions.last(), Some(&HubAction::Opened));
     pair.carry();
-    let welcomed =
-        Welcomed { epoch: 3, reports_durable_through: 4, reconnect_window_s: 15, workspace_name: "Example".into() };
+    let welcomed = Welcomed {
+        epoch: 3,
+        reports_durable_through: 4,
+        reconnect_window_s: 15,
+        workspace_name: "Example".into(),
+        quarantine: None,
+    };
     assert_eq!(pair.bridge_actions, [BridgeAction::HubTime(77), BridgeAction::Welcomed(welcomed)]);
     assert_eq!(pair.bridge.reports_wanted(), None, "nothing flows before the epoch is durable");
     pair.bridge_event(BridgeEvent::CommandsDurable(0));

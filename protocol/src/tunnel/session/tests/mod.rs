@@ -12,7 +12,8 @@ use super::*;
 use crate::limits::FRAME_BYTES;
 use crate::proto::tunnel::{
     BridgeFrame, BridgeHeartbeat, Command, DeleteUser, HealthReport, Hello, HubFrame, LaneGap, NumberedReport,
-    Priority, PutUser, RefreshInventory, RefuseCode, Signed, UnlockEntrance, bridge_frame, command, hub_frame,
+    Priority, PutUser, Quarantine, RefreshInventory, RefuseCode, Signed, UnlockEntrance, bridge_frame, command,
+    hub_frame,
 };
 use crate::tunnel::frame::{self, FrameError};
 

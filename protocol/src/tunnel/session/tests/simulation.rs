@@ -3,7 +3,7 @@
 use super::*;
 
 /// What outlives sessions at the bridge: a journal, in which appended is not yet durable.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct BridgeWorld {
     decided: Vec<u64>,
     durable: usize,
@@ -20,7 +20,9 @@ struct HubWorld {
     acknowledged: u64,
     reports: Vec<u64>,
     epoch: u64,
+    epoch_heard: u64,
     waiting: VecDeque<Priority>,
+    quarantine: Option<Quarantine>,
 }
 
 struct World {
@@ -31,6 +33,10 @@ struct World {
     received: [u64; 4],
     /// What the hub had numbered when this session began.
     numbered_before: u64,
+    /// What the bridge's disk held at some moment.
+    backup: Option<BridgeWorld>,
+    /// Whether the last Hello lacked something that the bridge had told before.
+    went_back: bool,
 }
 
 const PRIORITIES: [Priority; 4] = [Priority::Safety, Priority::Interactive, Priority::Convergent, Priority::Background];
@@ -44,6 +50,8 @@ impl World {
             granted: [0; 4],
             received: [0; 4],
             numbered_before: 0,
+            backup: None,
+            went_back: false,
         }
     }
 
@@ -55,6 +63,7 @@ impl World {
             highest_epoch_seen: self.bridge.epoch_seen,
             ..hello()
         };
+        self.went_back = self.went_back();
         self.granted = [0; 4];
         self.received = [0; 4];
         self.pair = Some(Pair::new(hello, HubSettings { report_window: 5, ..HubSettings::default() }));
@@ -68,6 +77,22 @@ impl World {
         }
     }
 
+    /// The older copy takes the place of the journal; killed with it is all that was not durable.
+    fn restore(&mut self) {
+        self.cut(true);
+        if let Some(mut backup) = self.backup.take() {
+            backup.decided.truncate(backup.durable);
+            self.bridge = backup;
+        }
+    }
+
+    /// Whether the bridge lacks something that it ever told to be durable, by what both worlds really hold.
+    fn went_back(&self) -> bool {
+        (self.bridge.durable as u64) < self.hub.acknowledged
+            || self.bridge.reports_made < self.hub.reports.len() as u64
+            || self.bridge.epoch_seen < self.hub.epoch_heard
+    }
+
     fn bridge_does(&mut self) {
         let Some(pair) = self.pair.as_mut() else { return };
         for action in std::mem::take(&mut pair.bridge_actions) {
@@ -75,6 +100,7 @@ impl World {
                 BridgeAction::Welcomed(welcomed) => {
                     assert!(welcomed.epoch > self.bridge.epoch_seen);
                     self.bridge.epoch_seen = welcomed.epoch;
+                    self.bridge.reports_made = self.bridge.reports_made.max(welcomed.reports_durable_through);
                     self.bridge.reports_kept_from =
                         self.bridge.reports_kept_from.max(welcomed.reports_durable_through + 1);
                     pair.bridge_event(BridgeEvent::EpochDurable);
@@ -93,6 +119,7 @@ impl World {
                         }
                     }
                 }
+                BridgeAction::HeartbeatDue => pair.bridge_event(BridgeEvent::Heartbeat(BridgeHeartbeat::default())),
                 BridgeAction::ReportsDurable(through) => {
                     assert!(through <= self.hub.reports.len() as u64, "acknowledged before durable");
                     self.bridge.reports_kept_from = self.bridge.reports_kept_from.max(through + 1);
@@ -112,16 +139,26 @@ impl World {
         let Some(pair) = self.pair.as_mut() else { return };
         for action in std::mem::take(&mut pair.hub_actions) {
             match action {
-                HubAction::Hello(_) => {
+                HubAction::Hello(hello) => {
                     self.hub.epoch += 1;
                     self.numbered_before = self.hub.numbered.len() as u64;
-                    pair.hub_event(HubEvent::Admit(Box::new(Admission {
+                    let mut known = Admission {
                         deliveries_sent_through: self.hub.numbered.len() as u64,
                         deliveries_durable_through: self.hub.acknowledged,
                         reports_durable_through: self.hub.reports.len() as u64,
+                        epoch_heard: self.hub.epoch_heard,
                         ..admission(self.hub.epoch)
-                    })));
+                    };
+                    let found = suspicion(&hello, &known);
+                    assert_eq!(found.is_some(), self.went_back, "{found:?}");
+                    if found.is_some() {
+                        self.hub.acknowledged = hello.commands_durable_through;
+                        self.hub.quarantine = Some(Quarantine { incident: self.hub.epoch, ..Quarantine::default() });
+                    }
+                    known.quarantine.clone_from(&self.hub.quarantine);
+                    pair.hub_event(HubEvent::Admit(Box::new(known)));
                 }
+                HubAction::Heartbeat(_) => self.hub.epoch_heard = self.hub.epoch_heard.max(pair.hub.epoch()),
                 HubAction::CommandsDurable(through) => {
                     assert!(through <= self.bridge.durable as u64, "acknowledged before durable");
                     assert!(through > self.hub.acknowledged);
@@ -151,6 +188,9 @@ impl World {
             }
             Wanted::New { from, mut room } => {
                 assert_eq!(from, self.hub.numbered.len() as u64 + 1);
+                if self.hub.quarantine.is_some() {
+                    assert_eq!((room[1], room[2]), (0, 0), "a bridge in quarantine is given no grants and no encodes");
+                }
                 let mut offered = Vec::new();
                 for priority in PRIORITIES {
                     while room[slot(priority)] > 0
@@ -165,6 +205,13 @@ impl World {
                 let count = offered.len();
                 assert_eq!(pair.deliver(offered).unwrap(), count, "what has room is taken");
             }
+        }
+    }
+
+    fn quarantine(&mut self, holds: bool) {
+        self.hub.quarantine = holds.then(|| Quarantine { incident: self.hub.epoch, ..Quarantine::default() });
+        if let Some(pair) = self.pair.as_mut() {
+            pair.hub_event(HubEvent::Quarantine(self.hub.quarantine.clone(), 1));
         }
     }
 
@@ -205,10 +252,15 @@ impl World {
 
     /// Faults stop: everything must get through.
     fn settle(&mut self, commands: u64) {
+        self.quarantine(false);
         if self.pair.is_none() {
             self.connect();
         }
         for _ in 0..10_000 {
+            if self.hub.quarantine.is_some() {
+                // Found at this connect; somebody looks at it.
+                self.quarantine(false);
+            }
             self.grant([2; 4]);
             self.move_one(true);
             self.move_one(false);
@@ -231,6 +283,9 @@ enum Act {
     Commit,
     Move { up: bool, times: usize },
     Pass(u64),
+    Backup,
+    Restore,
+    Quarantine(bool),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -243,6 +298,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Commit),
         12 => (any::<bool>(), 1..6_usize).prop_map(|(up, times)| Act::Move { up, times }),
         1 => (0..5_u64).prop_map(Act::Pass),
+        1 => Just(Act::Backup),
+        1 => Just(Act::Restore),
+        1 => any::<bool>().prop_map(Act::Quarantine),
     ]
 }
 
@@ -265,6 +323,9 @@ proptest! {
                 Act::Grant(extra) => world.grant(extra),
                 Act::Commit => world.commit(),
                 Act::Move { up, times } => (0..times).for_each(|_| world.move_one(up)),
+                Act::Backup => world.backup = Some(world.bridge.clone()),
+                Act::Restore => world.restore(),
+                Act::Quarantine(holds) => world.quarantine(holds),
                 Act::Pass(seconds) => {
                     if let Some(pair) = world.pair.as_mut() {
                         pair.now += Duration::from_secs(seconds);
