@@ -226,6 +226,20 @@ fn locks_of_files_hold() {
 }
 
 #[test]
+fn a_file_with_two_names_stays_until_the_last_is_gone() {
+    let Some(disk) = disk() else { return };
+    let (first, second) = (disk.path().join("first"), disk.path().join("second"));
+    fs::write(&first, "one").unwrap();
+    fs::hard_link(&first, &second).unwrap();
+    assert_eq!(fs::hard_link(&first, &second).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::metadata(&first).unwrap().nlink(), 2);
+    fs::remove_file(&first).unwrap();
+    assert_eq!((fs::read_to_string(&second).unwrap().as_str(), disk.free()), ("one", 8 * MIB - 4096));
+    fs::remove_file(&second).unwrap();
+    assert_eq!(disk.written().names("").unwrap().len(), 0);
+}
+
+#[test]
 fn a_directory_can_be_emptied_while_it_is_read() {
     let Some(disk) = disk() else { return };
     let many = disk.path().join("many");

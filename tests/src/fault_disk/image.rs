@@ -115,6 +115,16 @@ impl Image {
         self.entries(directory)?.get(name).copied().ok_or(Errno::ENOENT)
     }
 
+    /// How many names lead to a node.
+    pub(super) fn names_of(&self, number: u64) -> u32 {
+        let directories = self.nodes.values().filter_map(|node| match &node.body {
+            Body::Directory(entries) => Some(entries),
+            Body::File(_) => None,
+        });
+        let names = directories.flat_map(BTreeMap::values).filter(|child| **child == number).count();
+        u32::try_from(names).unwrap_or(u32::MAX)
+    }
+
     /// Forgets every node that no name and nothing in `also` leads to.
     pub(super) fn sweep(&mut self, also: &BTreeSet<u64>) {
         let mut reached = BTreeSet::new();

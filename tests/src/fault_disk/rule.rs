@@ -11,6 +11,8 @@ pub enum Call {
     Create,
     /// A new directory.
     MakeDirectory,
+    /// A second name for a file; counted at the new name.
+    Link,
     /// Bytes to a file.
     Write,
     /// Another length for a file.
@@ -124,13 +126,8 @@ mod tests {
     #[test]
     fn the_nth_call_of_the_kind_in_the_place() {
         let call = |call, path: &str| Operation { number: 0, call, path: path.into(), bytes: 0 };
-        let mut rule = Rule {
-            calls: &[Call::Write],
-            place: Place::Below("journal"),
-            skip: 1,
-            times: 2,
-            effect: Effect::NoSpace,
-        };
+        let mut rule =
+            Rule { calls: &[Call::Write], place: Place::Below("journal"), skip: 1, times: 2, effect: Effect::NoSpace };
         let met: Vec<bool> = [
             call(Call::Write, "journal/a"),
             call(Call::Sync, "journal/a"),
@@ -143,6 +140,9 @@ mod tests {
         .map(|operation| rule.meets(operation))
         .collect();
         assert_eq!(met, [false, false, false, true, true, false]);
-        assert!(Place::Outside("journal").holds(Path::new("lock")) && !Place::Outside("journal").holds(Path::new("journal")));
+        assert!(
+            Place::Outside("journal").holds(Path::new("lock"))
+                && !Place::Outside("journal").holds(Path::new("journal"))
+        );
     }
 }

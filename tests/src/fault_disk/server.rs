@@ -73,9 +73,12 @@ impl Server {
 fn attributes(image: &Image, number: u64) -> Result<FileAttr, Errno> {
     let node = image.node(number)?;
     let (kind, size, blocks, nlink) = match &node.body {
-        Body::File(content) => {
-            (FileType::RegularFile, content.length(), content.allocated() * (BLOCK as u64 / 512), 1)
-        }
+        Body::File(content) => (
+            FileType::RegularFile,
+            content.length(),
+            content.allocated() * (BLOCK as u64 / 512),
+            image.names_of(number),
+        ),
         Body::Directory(_) => (FileType::Directory, 0, 0, 2),
     };
     // Times are not kept.
@@ -184,18 +187,27 @@ impl Filesystem for Server {
         });
     }
 
+    fn link(&self, request: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let mut volume = self.volume();
+        let place = (parent.0, Some(name));
+        let linked = volume
+            .operate(request.pid(), Call::Link, place, 0, |volume, _| volume.link(node.0, parent.0, name))
+            .and_then(|()| attributes(volume.look()?, node.0));
+        answer!(reply, linked, |found| reply.entry(&NO_CACHE, &found, Generation(0)));
+    }
+
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let removed = self.volume().operate(request.pid(), Call::Remove, (parent.0, Some(name)), 0, |volume, _| {
-            volume.remove(parent.0, name)
-        });
+        let removed = self
+            .volume()
+            .operate(request.pid(), Call::Remove, (parent.0, Some(name)), 0, |volume, _| volume.remove(parent.0, name));
         answer!(reply, removed, |()| reply.ok());
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let place = (parent.0, Some(name));
-        let removed = self.volume().operate(request.pid(), Call::RemoveDirectory, place, 0, |volume, _| {
-            volume.remove(parent.0, name)
-        });
+        let removed = self
+            .volume()
+            .operate(request.pid(), Call::RemoveDirectory, place, 0, |volume, _| volume.remove(parent.0, name));
         answer!(reply, removed, |()| reply.ok());
     }
 
@@ -271,10 +283,9 @@ impl Filesystem for Server {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written =
-            self.volume().operate(request.pid(), Call::Write, (node.0, None), bytes.len(), |volume, most| {
-                volume.write(node.0, offset, &bytes[..most])
-            });
+        let written = self.volume().operate(request.pid(), Call::Write, (node.0, None), bytes.len(), |volume, most| {
+            volume.write(node.0, offset, &bytes[..most])
+        });
         answer!(reply, written, |count| reply.written(u32::try_from(count).unwrap_or(u32::MAX)));
     }
 
@@ -310,14 +321,7 @@ impl Filesystem for Server {
         reply.ok();
     }
 
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _node: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
+    fn releasedir(&self, _request: &Request, _node: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
         self.listings().remove(&handle.0);
         reply.ok();
     }

@@ -297,6 +297,18 @@ impl Volume {
         Ok(())
     }
 
+    /// A second name for a file.
+    pub(super) fn link(&mut self, node: u64, directory: u64, name: &OsStr) -> Result<(), Errno> {
+        self.current.content(node)?;
+        let entries = self.current.entries_mut(directory)?;
+        if entries.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        entries.insert(name.to_owned(), node);
+        self.change(Change::Name { entry: Entry { directory, name: name.to_owned() }, node });
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, directory: u64, name: &OsStr) -> Result<(), Errno> {
         let node = self.current.child(directory, name)?;
         match self.current.entries(node) {
@@ -325,9 +337,13 @@ impl Volume {
         }
     }
 
-    /// The node has no name any more; it goes when nobody has it open.
+    /// The node lost a name. It goes when that was the last one and nobody has it open.
     fn unnamed(&mut self, node: u64) {
         self.paths.remove(&node);
+        if self.current.names_of(node) > 0 {
+            self.find_paths();
+            return;
+        }
         if !self.open.contains_key(&node)
             && let Some(Node { body: Body::File(content), .. }) = self.current.remove(node)
         {

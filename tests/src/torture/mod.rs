@@ -6,12 +6,16 @@
 
 mod check;
 mod desk;
+mod disk_site;
 mod figures;
 mod history;
 mod kill;
 mod load;
 mod plan;
+mod points;
+mod window;
 mod witness;
 
 pub use figures::Figures;
 pub use kill::{Options, kill};
+pub use points::{Kind, PointFigures, PointOptions, points};
