@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockbridge_tests::torture::{self, Options, PointOptions};
+use lockbridge_tests::torture::{self, Options, PointOptions, PowerOptions};
 use serde::Serialize;
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
@@ -28,14 +28,25 @@ enum How {
         #[command(flatten)]
         common: Common,
     },
+    /// Random power cuts under load, with the state directory on a disk that loses what was not synced.
+    Power {
+        /// How many cycles; each has one cut or two.
+        #[arg(long, default_value_t = 200)]
+        cycles: u64,
+        #[command(flatten)]
+        common: Common,
+    },
     /// A crash at every call to the disk and every byte to the lock server of one scripted run.
     Points {
         /// One kind of crash only.
         #[arg(long)]
         kind: Option<Kind>,
-        /// Every k-th point only.
+        /// Every k-th call only.
         #[arg(long, default_value_t = 1, value_name = "K")]
         every: usize,
+        /// Every k-th byte only.
+        #[arg(long, default_value_t = 1, value_name = "K")]
+        every_byte: usize,
         /// From this point, counted from 1.
         #[arg(long, default_value_t = 1)]
         from: usize,
@@ -95,13 +106,18 @@ async fn run(how: How) -> Told {
             let figures = torture::kill(Options { cycles, seed }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
-        How::Points { kind, every, from, to, jobs, common } => {
+        How::Power { cycles, common } => {
+            let seed = common.seed(&format!("{cycles} cycles of power cuts"));
+            let figures = torture::live(PowerOptions { cycles, seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Points { kind, every, every_byte, from, to, jobs, common } => {
             let seed = common.seed("enumerated crash points");
             let kind = kind.map(|kind| match kind {
                 Kind::Kill => torture::Kind::Kill,
                 Kind::Power => torture::Kind::Power,
             });
-            let figures = torture::points(PointOptions { seed, kind, every, from, to, jobs }, say).await?;
+            let figures = torture::points(PointOptions { seed, kind, every, every_byte, from, to, jobs }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::plan::ENCODERS;
 use crate::fault_disk::{FaultDisk, Image, Tear};
@@ -28,13 +28,12 @@ pub(super) struct DiskSite {
 
 impl DiskSite {
     /// Enrolled, running, connected, every encoder with a stack of blanks.
-    pub(super) async fn open(seed: u64, capacity: u64) -> Result<Self> {
+    pub(super) async fn open(seed: u64, capacity: u64, poll_interval_s: u32) -> Result<Self> {
         let disk = FaultDisk::mount(Image::default(), capacity)?;
         let options = SiteOptions {
             simulator: ["--write-time", "100"].map(str::to_owned).to_vec(),
             log_level: "info",
-            // What the clock triggers would make one run differ from the next.
-            poll_interval_s: 300,
+            poll_interval_s,
             relay_lock_server: true,
             state: Some(disk.path()),
             ..SiteOptions::default()
@@ -63,14 +62,21 @@ impl DiskSite {
     }
 
     /// Waits until nothing is left to do or to tell.
-    pub(super) async fn at_rest(&self) -> Result<Value> {
+    pub(super) async fn at_rest(&self) -> Result<()> {
+        self.none(&["queued", "executing", "in_doubt", "outbox"]).await
+    }
+
+    /// The same, but somebody may still have to settle doubts.
+    pub(super) async fn at_rest_but_doubts(&self) -> Result<()> {
+        self.none(&["queued", "executing", "outbox"]).await
+    }
+
+    async fn none(&self, of: &[&str]) -> Result<()> {
         self.site
             .wait_for_status("no work left at the bridge", REST, |status| {
-                let none = |key: &str| status["engine"][key] == 0;
-                status["cloud"]["connected"] == true
-                    && ["queued", "executing", "in_doubt", "outbox"].into_iter().all(none)
+                status["cloud"]["connected"] == true && of.iter().all(|key| status["engine"][*key] == 0)
             })
-            .await
-            .context("after the restart")
+            .await?;
+        Ok(())
     }
 }

@@ -13,9 +13,11 @@ mod kill;
 mod load;
 mod plan;
 mod points;
+mod power;
 mod window;
 mod witness;
 
 pub use figures::Figures;
 pub use kill::{Options, kill};
 pub use points::{Kind, PointFigures, PointOptions, points};
+pub use power::{PowerFigures, PowerOptions, live};

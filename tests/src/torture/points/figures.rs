@@ -87,10 +87,14 @@ impl PointFigures {
         self.dishonest.extend(verdict.dishonest);
     }
 
-    /// Whether everything promised held at every chosen point.
+    /// Whether everything promised held at every point, and all of them came but for one in twenty: which calls happen is
+    /// not wholly ours (sled writes by its own clock, and what is committed together depends on the machine).
     pub fn held(&self) -> bool {
-        let lists = [&self.missed, &self.silent, &self.late, &self.lost, &self.doubled, &self.dishonest];
-        self.hit == self.chosen && self.open == 0 && lists.iter().all(|list| list.is_empty())
+        let lists = [&self.silent, &self.late, &self.lost, &self.doubled, &self.dishonest];
+        self.hit + self.missed.len() == self.chosen
+            && self.missed.len() * 20 <= self.chosen
+            && self.open == 0
+            && lists.iter().all(|list| list.is_empty())
     }
 
     /// For people.

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 pub use figures::PointFigures;
 pub use point::Kind;
-use point::{Counts, Point};
+use point::{At, Counts, PhaseCounts, Point};
 use script::Run;
 
 use super::check::check;
@@ -39,8 +39,10 @@ pub struct PointOptions {
     pub seed: u64,
     /// One kind of crash only.
     pub kind: Option<Kind>,
-    /// Every k-th point only; 1: all.
+    /// Every k-th call only; 1: all.
     pub every: usize,
+    /// Every k-th byte only; 1: all.
+    pub every_byte: usize,
     /// The points from this one, counted from 1 ...
     pub from: usize,
     /// ... to this one.
@@ -57,13 +59,21 @@ pub async fn points(options: PointOptions, say: impl Fn(&str)) -> Result<PointFi
         runs.push(Run::open(options.seed.wrapping_add(job as u64)).await?);
     }
     let first = runs.first_mut().context("a site")?;
-    let counts = Counts { start: first.count_start().await?, work: first.count_work().await? };
+    let mut counted = ([PhaseCounts::default(); 3], [PhaseCounts::default(); 3]);
+    for run in 0..3 {
+        counted.0[run] = first.count_start().await?;
+        counted.1[run] = first.count_work().await?;
+    }
+    let counts = Counts { start: Counts::middle(counted.0), work: Counts::middle(counted.1) };
     say(&format!("counted: {counts}"));
     let all = counts.points(options.kind);
     let counted = all.len();
     let chosen: VecDeque<(usize, Point, u32)> = (1..)
         .zip(all)
-        .filter(|(number, _)| (options.from..=options.to).contains(number) && number % options.every.max(1) == 0)
+        .filter(|(number, point)| {
+            let every = if matches!(point.at, At::Byte(_)) { options.every_byte } else { options.every };
+            (options.from..=options.to).contains(number) && number % every.max(1) == 0
+        })
         .map(|(number, point)| (number, point, 1))
         .collect();
     if chosen.is_empty() {

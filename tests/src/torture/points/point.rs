@@ -72,6 +72,20 @@ impl PhaseCounts {
 }
 
 impl Counts {
+    /// The middle one of three, each figure for itself: runs differ by what the kernel lets happen together.
+    pub(super) fn middle([one, two, three]: [PhaseCounts; 3]) -> PhaseCounts {
+        let middle = |of: fn(&PhaseCounts) -> u64| {
+            let mut all = [of(&one), of(&two), of(&three)];
+            all.sort_unstable();
+            all[1]
+        };
+        PhaseCounts {
+            journal_calls: middle(|counts| counts.journal_calls),
+            other_calls: middle(|counts| counts.other_calls),
+            bytes: middle(|counts| counts.bytes),
+        }
+    }
+
     /// Every point, in the order of the run.
     pub(super) fn points(&self, kind: Option<Kind>) -> Vec<Point> {
         let effects: &[Effect] = match kind {
@@ -128,6 +142,13 @@ impl fmt::Display for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_middle_one_is_taken_figure_by_figure() {
+        let counts = |journal_calls, other_calls, bytes| PhaseCounts { journal_calls, other_calls, bytes };
+        let middle = Counts::middle([counts(9, 1, 5), counts(2, 1, 7), counts(4, 3, 6)]);
+        assert_eq!((middle.journal_calls, middle.other_calls, middle.bytes), (4, 1, 6));
+    }
 
     #[test]
     fn every_call_and_every_byte_is_a_point() {
