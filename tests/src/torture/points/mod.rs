@@ -99,7 +99,8 @@ pub async fn points(options: PointOptions, say: impl Fn(&str)) -> Result<PointFi
                     None => figures.missed.push(format!("{number}: {point}")),
                 }
                 if figures.hit % 50 == 0 {
-                    say(&format!("{} of {} points, at {point}", figures.hit, figures.chosen));
+                    let seconds = begun.elapsed().as_secs();
+                    say(&format!("{} of {} points after {seconds} s, at {point}", figures.hit, figures.chosen));
                 }
             }
         }
