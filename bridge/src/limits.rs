@@ -6,6 +6,13 @@ use std::time::Duration;
 pub const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// Journal space kept for safety commands when all else is full (rule D4).
 pub const JOURNAL_SAFETY_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+/// Part of that reserve in which nothing begins any more: outcomes of what executes are written into it (rule D3). Twice
+/// what [`EXECUTING_PER_SYSTEM`] outcomes of a common size take.
+pub const JOURNAL_OUTCOME_BYTES: u64 = 2 * 1024 * 1024;
+/// Free disk below which people are told (rule D6).
+pub const DISK_WARNING_BYTES: u64 = 1024 * 1024 * 1024;
+/// Longest a rebuilt working set is told about.
+pub const STATE_REBUILT_NOTICE: Duration = Duration::from_secs(3600);
 /// Appends waiting for the writer thread; beyond it, appending waits.
 pub const JOURNAL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Most that one journal commit writes: a batch beyond it is worth a second flush rather than a longer first one.

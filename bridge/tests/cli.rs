@@ -133,3 +133,13 @@ fn a_wrong_token_is_refused_by_the_part_that_is_wrong() {
         assert!(!stderr(&output).contains(&"A".repeat(43)), "the secret is not repeated");
     }
 }
+
+#[test]
+fn enrollment_is_refused_where_the_disk_is_too_small() {
+    let site = Site::new(&format!("[storage]\naudit_retention_mib = 1048576\ndisk_reserve_mib = 65536\n{SMALL}"));
+    let output = site.lockbridge(&["enroll"], "a token that is never read");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(74), "this test needs a disk with less than 1.1 TiB free: {text}");
+    assert!(text.contains("MiB free") && text.contains("audit_retention_mib"), "{text}");
+    assert!(!site.0.path().join("state/identity").exists(), "nothing was begun");
+}

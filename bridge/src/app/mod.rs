@@ -129,6 +129,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         identity::renewal::run(identity.clone(), dialer, time, Arc::clone(&clock), health.clone(), stop.clone());
     tasks.spawn(renewal);
 
+    tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
+
     let bridge = BridgeStatus {
         bridge_id: identity.bridge_id().to_owned(),
         workspace_name: identity.workspace_name().to_owned(),
@@ -223,6 +225,14 @@ fn lock_systems(config: &Config, clock: &Arc<dyn Clock>) -> Result<Systems, AppE
         Ok((system.clone(), adapter))
     };
     config.lock_systems.iter().map(build).collect()
+}
+
+/// That the working set was rebuilt is news for an hour.
+async fn forget_rebuild(health: Health, stop: CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(limits::STATE_REBUILT_NOTICE) => health.clear(Scope::Bridge, ReasonCode::StateRebuilt),
+        () = stop.cancelled() => {}
+    }
 }
 
 /// Waits until the hub has every report, or the session is gone for good; bounded by the caller.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -12,7 +13,7 @@ use crate::health::{Health, ReasonCode, Scope};
 use crate::journal::{Damage, Journal, JournalOptions, Opened, StateLock};
 use crate::net::chain_text;
 use crate::state::fold::{JournalFold, Pairs};
-use crate::state::{Origin, Pair, StoreError, StoreReader, WorkingSet, WorkingSetOptions};
+use crate::state::{Origin, Pair, StoreError, StoreReader, WorkingSet, WorkingSetOpened, WorkingSetOptions};
 
 /// What was opened.
 pub(super) struct Opening {
@@ -30,17 +31,35 @@ pub(super) fn open(lock: StateLock, config: &Config, health: &Health) -> Result<
     }
     let options =
         WorkingSetOptions { audit_retention_bytes: config.audit_retention_bytes, ..WorkingSetOptions::default() };
+    let begun = Instant::now();
     let (set, found) = WorkingSet::open(Path::new(&config.state_directory), &journal, JournalFold, options)
         .map_err(AppError::WorkingSet)?;
-    if let Origin::Rebuilt { reason } = &found.origin {
-        info!(reason, entries = found.entries, "The working set was rebuilt from the journal.");
-    }
+    tell_origin(&found, opened.last_sequence > 0, begun.elapsed(), health);
     for (from, to) in &found.lost {
         let message = format!("The journal entries {from} to {to} cannot be read; what they said is unknown.");
         health.raise(Scope::Bridge, ReasonCode::JournalDamaged, message);
     }
     let journal = Arc::new(journal);
     Ok(Opening { state: Folded(set), journal, opened })
+}
+
+/// `had_entries`: the first start of a journal has nothing to rebuild.
+fn tell_origin(found: &WorkingSetOpened, had_entries: bool, took: Duration, health: &Health) {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match &found.origin {
+        Origin::Kept => {}
+        Origin::Rebuilt { reason } => {
+            info!(reason, entries = found.entries, took_ms, "The working set was rebuilt from the journal.");
+            if had_entries {
+                let message = format!("{reason}; {} entries of the journal in {took_ms} ms", found.entries);
+                health.raise(Scope::Bridge, ReasonCode::StateRebuilt, message);
+            }
+        }
+        Origin::Memory { reason } => {
+            warn!(reason, entries = found.entries, took_ms, "The working set was rebuilt in memory.");
+            health.raise(Scope::Bridge, ReasonCode::StateInMemory, reason.clone());
+        }
+    }
 }
 
 fn describe(damage: &Damage) -> String {

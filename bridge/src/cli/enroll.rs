@@ -10,8 +10,10 @@ use serde_json::json;
 use super::output::time;
 use super::{Failure, Output, exit, load};
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::identity::{self, EnrollError, EnrollOptions, Hint, TokenSource};
-use crate::journal::StateLock;
+use crate::journal::{Disk, RealDisk, StateLock};
+use crate::limits::JOURNAL_SAFETY_RESERVE_BYTES;
 use crate::net::{Dialer, chain_text};
 
 /// Where the token is, and under which name this machine appears in the cloud.
@@ -31,6 +33,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
     // A running daemon has its identity in memory; enrolling beside it would only confuse.
     let _lock =
         StateLock::acquire(&config.state_directory).map_err(|error| Failure::new(exit::BUSY, chain_text(&error)))?;
+    ensure_space(&config)?;
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
         .is_some_and(|folder| Path::new(&folder).join("lockbridge.token").exists());
     let token = match &arguments.token_file {
@@ -69,6 +72,26 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
         )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Better a refusal at the installation than at night (rule D7).
+fn ensure_space(config: &Config) -> Result<(), Failure> {
+    let needed = config.disk_reserve_bytes + config.audit_retention_bytes + JOURNAL_SAFETY_RESERVE_BYTES;
+    let folder = config.state_directory.display();
+    let free = RealDisk
+        .free_bytes(&config.state_directory)
+        .map_err(|error| Failure::new(exit::DISK, format!("cannot tell the free space of {folder}: {error}")))?;
+    if free >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "the disk of {folder} has {} MiB free, and the bridge may need {} MiB of it: `storage.audit_retention_mib`, \
+         `storage.disk_reserve_mib` and what is set aside for revokes",
+        free >> 20,
+        needed >> 20
+    );
+    let hint = "Free space, put the state directory on another disk, or lower `storage.audit_retention_mib`.";
+    Err(Failure::new(exit::DISK, message).reason("disk_low").hint(hint))
 }
 
 fn failure(error: &EnrollError) -> Failure {

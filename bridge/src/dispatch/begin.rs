@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::effect::{self, Ended};
 use super::engine::{Act, Engine, EngineError, Running};
 use super::finish::Detail;
+use super::log::Room;
 use super::work::{Context, Prepared, Steps, Work, encoder_of, error, prepare, user_of};
 use crate::command::admit::may_run_without_time;
 use crate::command::machine::{AttemptEnd, Event, step};
@@ -99,6 +100,11 @@ impl Engine {
             return Ok(true);
         }
         let interactive = mode_of(body) == Mode::Interactive;
+        let room = self.log.room(self.disk_reserve_bytes);
+        if room == Room::Exhausted || (room == Room::Full && priority_of(body) != Priority::Safety) {
+            let message = "the disk of the bridge is full: what came of it could not be written down";
+            return self.hold_or_refuse(id, interactive, "disk_full", message).await;
+        }
         let system = self.systems.get(&record.lock_system);
         if interactive && system.is_none_or(|system| system.reachable == Some(false)) {
             let why = system.map_or("the lock system is not configured", |system| system.unreachable.as_str());

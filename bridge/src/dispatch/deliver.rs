@@ -89,7 +89,7 @@ impl Engine {
         if verified.priority == Priority::Safety {
             return None;
         }
-        if self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
+        if self.log.room(self.disk_reserve_bytes) >= Room::SafetyOnly {
             return Some((
                 "disk_full".into(),
                 "the disk of the bridge is nearly full: only revokes are accepted".into(),

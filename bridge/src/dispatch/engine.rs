@@ -33,6 +33,9 @@ use crate::state::fold::{Meta, Pairs, View};
 use crate::state::store::StoreError;
 use crate::system::{LockSystem, OperationError};
 
+/// Between two tries to write what must be written to a full disk.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
 /// Why the engine ended by itself: the process must end too (exit code 74), and the next start recovers.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -254,7 +257,7 @@ impl Engine {
             entry::Body::ReportsAcknowledged(_) | entry::Body::Witnessed(_) | entry::Body::SessionOpened(_)
         ) && !matches!(&body, entry::Body::Reported(reported) if reported.kind == "audit_checkpoint");
         let payload = Entry { wall_ms: self.clock.wall_ms(), body: Some(body) }.encode_to_vec();
-        let sequence = self.log.append(payload.clone(), reserve).await?;
+        let sequence = self.written(payload.clone(), reserve).await?;
         self.state.apply(sequence, &payload)?;
         let before = (self.meta.deliveries_through, self.meta.reports_last);
         self.meta = self.view().meta()?;
@@ -265,6 +268,23 @@ impl Engine {
             self.held.push_back((sequence, Act::Show(after.0, after.1)));
         }
         Ok(sequence)
+    }
+
+    /// What must not be refused waits for space, and with it everything else (rule D6): the session and health are kept by
+    /// tasks of their own, and the file system is asked again every 10 s.
+    async fn written(&mut self, payload: Vec<u8>, reserve: Reserve) -> Result<u64, EngineError> {
+        loop {
+            let full = match self.log.append(payload.clone(), reserve).await {
+                Err(full @ AppendError::Full) if reserve == Reserve::Safety => full,
+                result => return Ok(result?),
+            };
+            let message = "the reserve of the journal is used up, too; everything waits for space";
+            self.health.raise(Scope::Bridge, ReasonCode::Disk, message);
+            tokio::select! {
+                () = tokio::time::sleep(FULL_PAUSE) => {}
+                () = self.shutdown.cancelled() => return Err(full.into()),
+            }
+        }
     }
 
     /// Does something once everything appended so far is durable.

@@ -192,7 +192,7 @@ impl Engine {
         let items = std::mem::take(&mut system.scan.changed);
         system.scan.changed_bytes = 0;
         system.scan.reported = true;
-        if self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
+        if self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) >= Room::SafetyOnly {
             // Nothing is stored either, so that a later scan finds the same changes.
             return Ok(());
         }
@@ -216,7 +216,7 @@ impl Engine {
     async fn events(&mut self, lock_system: &str, events: Vec<AccessEvent>, cursor: String) -> Result<(), EngineError> {
         // The lock server keeps its log: what is not taken now is read again from the stored cursor. Until then nothing
         // that follows may be taken, or the cursor would pass over it.
-        let full = self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly;
+        let full = self.is_outbox_full() || self.log.room(self.disk_reserve_bytes) >= Room::SafetyOnly;
         let Some(system) = self.systems.get_mut(lock_system) else { return Ok(()) };
         if full || system.events_refused {
             system.events_refused = true;

@@ -6,14 +6,22 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::journal::{AppendError, Durable, Journal, Reserve};
+use crate::limits::{DISK_WARNING_BYTES, JOURNAL_OUTCOME_BYTES};
 
-/// Whether new work may be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the space that is left allows (rules D3-D6), from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
-    /// Yes.
+    /// Everything.
     Plenty,
-    /// Only what must not be refused (rule D6).
+    /// Everything; people should be told.
+    Low,
+    /// Of new commands only revokes; what was accepted goes on.
     SafetyOnly,
+    /// The file system gives no more: of accepted commands, too, only revokes begin. The prepared reserve serves them and
+    /// the outcomes of what executes.
+    Full,
+    /// Even the reserve is nearly used up: nothing begins, so that whatever executes can still be written down.
+    Exhausted,
 }
 
 /// An append-only log that becomes durable by itself.
@@ -22,7 +30,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     fn append(&self, payload: Vec<u8>, reserve: Reserve) -> BoxFuture<'_, Result<u64, AppendError>>;
     /// Follows how far the log is durable.
     fn durable(&self) -> watch::Receiver<Durable>;
-    /// Whether new work may be written, with at least `reserve_bytes` of the disk free.
+    /// What may be written; below `reserve_bytes` of free disk, only revokes are new.
     fn room(&self, reserve_bytes: u64) -> Room;
 }
 
@@ -37,6 +45,16 @@ impl Log for Journal {
 
     fn room(&self, reserve_bytes: u64) -> Room {
         let space = *self.space().borrow();
-        if space.full || space.disk_free_bytes < reserve_bytes { Room::SafetyOnly } else { Room::Plenty }
+        if space.full && space.ordinary_bytes + space.reserve_bytes < JOURNAL_OUTCOME_BYTES {
+            Room::Exhausted
+        } else if space.full {
+            Room::Full
+        } else if space.disk_free_bytes < reserve_bytes {
+            Room::SafetyOnly
+        } else if space.disk_free_bytes < DISK_WARNING_BYTES {
+            Room::Low
+        } else {
+            Room::Plenty
+        }
     }
 }

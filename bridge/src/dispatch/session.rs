@@ -146,7 +146,7 @@ impl Engine {
         let live: u64 = self.queue.live().iter().sum();
         if self.draining {
             "draining"
-        } else if self.log.room(self.disk_reserve_bytes) == Room::SafetyOnly {
+        } else if self.log.room(self.disk_reserve_bytes) >= Room::SafetyOnly {
             "disk_low"
         } else if waiting.saturating_add(live.saturating_mul(2)) >= OUTBOX_REPORTS {
             // Each live command still makes an outcome, and maybe a doubt before it.
@@ -186,6 +186,13 @@ impl Engine {
                 self.health.clear(Scope::Bridge, code);
             }
         };
+        let room = self.log.room(self.disk_reserve_bytes);
+        bound(ReasonCode::Disk, room >= Room::Full, "the file system has no space for the journal");
+        let low = match room {
+            Room::SafetyOnly => "less is free than `disk_reserve`: of new commands only revokes are accepted",
+            _ => "less than 1 GiB is free",
+        };
+        bound(ReasonCode::DiskLow, matches!(room, Room::Low | Room::SafetyOnly), low);
         bound(ReasonCode::InboxFull, reason == "inbox_full", "no room for more grants; revokes are still taken");
         bound(
             ReasonCode::OutboxFull,

@@ -69,7 +69,8 @@ reason_codes! {
     LockProtocol = "lock_protocol", "The lock server answers in a way that cannot be understood.", "Check that host and port belong to the lock system; send a support bundle.";
     LockClock = "lock_clock", "The lock server's clock or zone differs from this machine's.", "Set the clock and the zone of the lock server, and `time_zone` of the lock system.";
     Encoder = "encoder", "An encoder does not answer.", "Check its power, network and name.";
-    Disk = "disk", "The disk is nearly full or fails.", "Free space under the state directory, or replace the disk.";
+    DiskLow = "disk_low", "The disk of the state directory is nearly full.", "Free space under the state directory.";
+    Disk = "disk", "The disk of the state directory is full: work waits, only revokes are carried out.", "Free space under the state directory; work goes on by itself.";
     InboxFull = "inbox_full", "As many commands wait as this bridge may hold.", "Bring the lock server back; new commands wait in the cloud.";
     OutboxFull = "outbox_full", "As many reports wait for the cloud as this bridge may hold.", "Bring the cloud link back; door events are dropped oldest first, outcomes never.";
     Doubt = "doubt", "It is not known whether a card was written.", "Run `lockbridge doubt` and say what came of it.";
@@ -77,6 +78,7 @@ reason_codes! {
     Brake = "brake", "The local brake is on: no encoding, no new grants; revokes go on.", "Run `lockbridge brake off` when it is safe.";
     Policy = "policy", "The local policy file is missing or not valid: nothing but revokes is allowed.", "Run `lockbridge config check`.";
     StateRebuilt = "state_rebuilt", "The working set was rebuilt from the journal at the last start.", "Nothing to do; it clears after an hour.";
+    StateInMemory = "state_in_memory", "The working set is held in memory, because the disk refused its files at the start.", "Free space under the state directory; the next start of the service uses the disk again.";
     JournalDamaged = "journal_damaged", "A part of the journal could not be read and was set aside.", "Keep the file named in the message for support; check the disk.";
     Draining = "draining", "The bridge is stopping.", "Nothing to do.";
 }

@@ -48,22 +48,12 @@ pub(super) fn open_kept(
     }
 }
 
-/// An empty sled filled from the newest good checkpoint.
+/// An empty store filled from the newest good checkpoint; `empty` makes one.
 pub(super) fn rebuild_base(
-    directory: &Path,
     journal: &Journal,
     schema_version: u32,
-    options: WorkingSetOptions,
-    trust: &Arc<Trust>,
+    empty: impl Fn() -> Result<SledStore, OpenWorkingSetError>,
 ) -> Result<(SledStore, Position), OpenWorkingSetError> {
-    let io = |source| OpenWorkingSetError::Io { path: directory.to_owned(), source };
-    let empty = || -> Result<SledStore, OpenWorkingSetError> {
-        match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        Ok(SledStore::open(directory, options.cache_bytes, Arc::clone(trust))?)
-    };
     let mut refused = None;
     for file in journal.checkpoints().newest_first() {
         if file.header.schema_version != schema_version {
@@ -86,6 +76,20 @@ pub(super) fn rebuild_base(
         return Err(OpenWorkingSetError::Schema { found, read: schema_version });
     }
     Ok((empty()?, genesis))
+}
+
+/// A new sled in place of whatever is in `directory`.
+pub(super) fn empty_sled(
+    directory: &Path,
+    options: WorkingSetOptions,
+    trust: &Arc<Trust>,
+) -> Result<SledStore, OpenWorkingSetError> {
+    let io = |source| OpenWorkingSetError::Io { path: directory.to_owned(), source };
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    Ok(SledStore::open(directory, options.cache_bytes, Arc::clone(trust))?)
 }
 
 fn load(file: &CheckpointFile, store: &SledStore) -> Result<(), OpenWorkingSetError> {

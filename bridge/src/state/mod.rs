@@ -8,6 +8,7 @@
 //!
 //! Never: is trusted over the journal, or holds a secret (sled's deletes leave plaintext on disk).
 
+mod backing;
 mod base;
 mod dump;
 pub mod fold;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use super::backing::Backing;
 use super::store::{Pair, StoreError};
 use super::transaction::merge;
 use super::trust::Trust;
@@ -32,30 +33,30 @@ struct Gathered {
 
 #[derive(Debug, Clone)]
 pub(super) struct SledStore {
-    // Dropped after the tree; sled closes its files when the last of both is gone.
-    tree: sled::Tree,
-    _database: sled::Db,
+    backing: Backing,
     gathered: Arc<RwLock<Gathered>>,
     trust: Arc<Trust>,
 }
 
 impl SledStore {
     pub(super) fn open(directory: &Path, cache_bytes: u64, trust: Arc<Trust>) -> Result<Self, StoreError> {
-        let database = sled::Config::new()
-            .path(directory)
-            .cache_capacity(cache_bytes)
-            .mode(sled::Mode::LowSpace)
-            .flush_every_ms(None)
-            .open()?;
-        let tree = database.open_tree("working-set")?;
-        Ok(Self { tree, _database: database, gathered: Arc::default(), trust })
+        Ok(Self { backing: Backing::sled(directory, cache_bytes)?, gathered: Arc::default(), trust })
+    }
+
+    /// Empty, and gone with the process.
+    pub(super) fn in_memory(trust: Arc<Trust>) -> Self {
+        Self { backing: Backing::memory(), gathered: Arc::default(), trust }
+    }
+
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.backing, Backing::Memory(_))
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(changed) = self.gathered().changes.get(key) {
             return Ok(changed.clone());
         }
-        self.checked(self.tree.get(key)).map(|value| value.map(|value| value.to_vec()))
+        self.checked(self.backing.get(key))
     }
 
     pub(super) fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
@@ -65,14 +66,7 @@ impl SledStore {
         let changed = gathered.changes.range(begin.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
         // Each change can hide at most one pair of sled's.
         let hidden = changed.clone().count();
-        let mut pairs = Vec::new();
-        for pair in self.tree.range(begin..).take(limit.saturating_add(hidden)) {
-            let (key, value) = self.checked(pair)?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            pairs.push((key.to_vec(), value.to_vec()));
-        }
+        let pairs = self.checked(self.backing.scan(prefix, begin, limit.saturating_add(hidden)))?;
         Ok(merge(pairs, changed.map(|(key, value)| (key.clone(), value.clone())), limit))
     }
 
@@ -96,7 +90,7 @@ impl SledStore {
     /// Moves what is gathered to sled, and sled's own buffers to its files. They are not on disk after it.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.settle()?;
-        self.checked(self.tree.flush()).map(drop)
+        self.checked(self.backing.flush())
     }
 
     fn gathered(&self) -> RwLockReadGuard<'_, Gathered> {
@@ -106,14 +100,7 @@ impl SledStore {
 
     fn hand_over(&self, gathered: &mut Gathered) -> Result<(), StoreError> {
         let Gathered { changes, .. } = std::mem::take(gathered);
-        let mut batch = sled::Batch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        self.checked(self.tree.apply_batch(batch))
+        self.checked(self.backing.apply(changes))
     }
 
     fn checked<T>(&self, result: Result<T, sled::Error>) -> Result<T, StoreError> {

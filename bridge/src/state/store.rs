@@ -44,7 +44,7 @@ pub trait Store {
 }
 
 /// Turns journal entries into key/value pairs. The same entries give the same pairs, always.
-pub trait Fold: fmt::Debug + Send + Sync + 'static {
+pub trait Fold: Clone + fmt::Debug + Send + Sync + 'static {
     /// Version of the keys and values it writes. A checkpoint of another version is refused by name.
     const SCHEMA_VERSION: u32;
 

@@ -172,6 +172,36 @@ fn a_damaged_sled_is_rebuilt() {
 }
 
 #[test]
+fn where_the_disk_refuses_sled_it_is_held_in_memory() {
+    let state = tempfile::tempdir().expect("a directory");
+    let all = payloads(600, 9);
+    // No directory can be made in its place, whatever the reason.
+    let in_the_way = state.path().join("working-set");
+    std::fs::write(&in_the_way, b"").expect("written");
+    let (journal, mut working_set, opened) = open(state.path(), 20_000);
+    assert!(matches!(opened.origin, Origin::Memory { .. }), "{opened:?}");
+    for payload in &all {
+        append(&journal, &mut working_set, payload);
+    }
+    working_set.settle();
+    assert_eq!(content(&working_set), model(&all));
+    working_set.close().expect("closes");
+    assert!(!journal.checkpoints().newest_first().is_empty(), "checkpoints are made all the same");
+    drop(journal);
+
+    let (journal, working_set, opened) = open(state.path(), 20_000);
+    assert!(matches!(opened.origin, Origin::Memory { .. }) && opened.lost.is_empty(), "{opened:?}");
+    assert_eq!(content(&working_set), model(&all));
+    drop((journal, working_set));
+
+    std::fs::remove_file(&in_the_way).expect("removed");
+    let (journal, working_set, opened) = open(state.path(), 20_000);
+    assert!(matches!(opened.origin, Origin::Rebuilt { .. }), "{opened:?}");
+    assert_eq!(content(&working_set), model(&all));
+    drop((journal, working_set));
+}
+
+#[test]
 fn a_working_set_ahead_of_the_journal_is_rebuilt() {
     let (state, later) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let all = payloads(50, 3);
@@ -238,7 +268,7 @@ fn checkpoints_carry_old_keys_forward_and_let_segments_go() {
 
 #[test]
 fn a_checkpoint_of_another_schema_is_refused_by_name() {
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     struct Other;
     impl Fold for Other {
         const SCHEMA_VERSION: u32 = 4;

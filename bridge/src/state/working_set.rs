@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lockbridge_protocol::journal::{Position, StoreId};
 use thiserror::Error;
 
-use super::base::{encode_applied, open_kept, rebuild_base};
+use super::base::{empty_sled, encode_applied, open_kept, rebuild_base};
 use super::dump::{Dump, DumpError, Job};
 use super::sled_store::{Changes, SledStore, StoreReader};
 use super::store::{Fold, Pair, StoreError};
@@ -84,6 +84,11 @@ pub enum Origin {
         /// For people.
         reason: String,
     },
+    /// Folded anew into memory: sled cannot be had, as on a full disk. The next start tries it again.
+    Memory {
+        /// For people.
+        reason: String,
+    },
 }
 
 /// What opening did.
@@ -116,7 +121,8 @@ pub struct WorkingSet<F: Fold> {
 }
 
 impl<F: Fold> WorkingSet<F> {
-    /// Opens the working set of `journal` in `state_directory`, and applies what it misses.
+    /// Opens the working set of `journal` in `state_directory`, and applies what it misses. Where the disk refuses sled, as
+    /// a full one does, it is held in memory.
     ///
     /// Blocks on the disk: not for an async task.
     pub fn open(
@@ -125,24 +131,63 @@ impl<F: Fold> WorkingSet<F> {
         fold: F,
         options: WorkingSetOptions,
     ) -> Result<(Self, WorkingSetOpened), OpenWorkingSetError> {
-        let directory = state_directory.join("working-set");
         let trust = Arc::new(Trust::new(state_directory));
+        let directory = state_directory.join("working-set");
+        match Self::open_in_sled(directory.clone(), journal, fold.clone(), options, &trust) {
+            Err(error @ (OpenWorkingSetError::Io { .. } | OpenWorkingSetError::Store(_))) => {
+                let reason = crate::net::chain_text(&error);
+                tracing::warn!(reason, "The working set goes to memory until the next start.");
+                trust.end();
+                // What is left of it only takes space; the next start would not use it.
+                if let Err(error) = std::fs::remove_dir_all(&directory) {
+                    tracing::debug!(%error, "Files of the working set not removed.");
+                }
+                let empty = || Ok(SledStore::in_memory(Arc::clone(&trust)));
+                let base = rebuild_base(journal, F::SCHEMA_VERSION, empty)?;
+                Self::on(base, Origin::Memory { reason }, directory, journal, fold, options, &trust)
+            }
+            other => other,
+        }
+    }
+
+    fn open_in_sled(
+        directory: PathBuf,
+        journal: &Journal,
+        fold: F,
+        options: WorkingSetOptions,
+        trust: &Arc<Trust>,
+    ) -> Result<(Self, WorkingSetOpened), OpenWorkingSetError> {
         let io = |source| OpenWorkingSetError::Io { path: directory.clone(), source };
-        let (kept, reason) = match trust.take().map_err(io)? {
-            Ok(unclean) => match open_kept(&directory, journal, F::SCHEMA_VERSION, options, &trust) {
-                Ok((store, position)) => (Some((store, position, unclean + 1)), ""),
-                Err(reason) => (None, reason),
-            },
-            Err(reason) => (None, reason),
+        let kept = match trust.take().map_err(io)? {
+            Ok(unclean) => open_kept(&directory, journal, F::SCHEMA_VERSION, options, trust)
+                .map(|(store, position)| (store, position, unclean + 1)),
+            Err(reason) => Err(reason),
         };
-        let mut opened = WorkingSetOpened { origin: Origin::Kept, entries: 0, lost: Vec::new() };
-        let (store, position, unclean) = if let Some(kept) = kept {
-            kept
-        } else {
-            opened.origin = Origin::Rebuilt { reason: reason.to_owned() };
-            let (store, position) = rebuild_base(&directory, journal, F::SCHEMA_VERSION, options, &trust)?;
-            (store, position, 0)
+        let (base, origin, unclean) = match kept {
+            Ok((store, position, unclean)) => ((store, position), Origin::Kept, unclean),
+            Err(reason) => {
+                let base = rebuild_base(journal, F::SCHEMA_VERSION, || empty_sled(&directory, options, trust))?;
+                (base, Origin::Rebuilt { reason: reason.to_owned() }, 0)
+            }
         };
+        let opened = Self::on(base, origin, directory, journal, fold, options, trust)?;
+        let io = |source| OpenWorkingSetError::Io { path: opened.0.directory.clone(), source };
+        trust.begin(unclean).map_err(io)?;
+        Ok(opened)
+    }
+
+    /// Takes `base` and applies what it misses.
+    fn on(
+        base: (SledStore, Position),
+        origin: Origin,
+        directory: PathBuf,
+        journal: &Journal,
+        fold: F,
+        options: WorkingSetOptions,
+        trust: &Arc<Trust>,
+    ) -> Result<(Self, WorkingSetOpened), OpenWorkingSetError> {
+        let (store, position) = base;
+        let mut opened = WorkingSetOpened { origin, entries: 0, lost: Vec::new() };
         let checkpoints = journal.checkpoints();
         let newest = checkpoints.newest_first().first().map_or(0, |file| file.header.sequence);
         let mut working_set = Self {
@@ -156,11 +201,9 @@ impl<F: Fold> WorkingSet<F> {
             since_checkpoint: journal.bytes_since(newest),
             checkpoint_size: 0,
             dump: None,
-            trust: Arc::clone(&trust),
+            trust: Arc::clone(trust),
         };
         working_set.catch_up(journal, &mut opened)?;
-        let io = |source| OpenWorkingSetError::Io { path: working_set.directory.clone(), source };
-        trust.begin(unclean).map_err(io)?;
         Ok((working_set, opened))
     }
 
@@ -293,6 +336,9 @@ impl<F: Fold> WorkingSet<F> {
     pub fn close(self) -> Result<(), OpenWorkingSetError> {
         let Self { store, dump, directory, trust, .. } = self;
         drop(dump);
+        if store.is_in_memory() {
+            return Ok(());
+        }
         store.flush()?;
         drop(store);
         let closed = flush_tree(&directory).and_then(|()| trust.close());

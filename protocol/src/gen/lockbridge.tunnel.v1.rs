@@ -156,6 +156,10 @@ pub struct Welcome {
     pub workspace_id: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub workspace_name: ::prost::alloc::string::String,
+    /// Deliveries up to here were numbered before this session. Those the bridge has not made durable come first, and need no
+    /// credit: a grant that was numbered once must not hold a later revoke back. They count in the totals all the same.
+    #[prost(uint64, tag = "10")]
+    pub deliveries_numbered_through: u64,
 }
 /// Last frame of a session that the hub will not have. The close follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -42,6 +42,7 @@ async fn measure(grants: usize) -> Result<Vec<Table>> {
     let creating = creating.elapsed();
 
     let before = used(&mut site)?;
+    let disk_before = whole::device_written(site.folder())?;
     let figures_before = engine(&site.status().await?)?;
     let holders = whole::holders(&site).await?;
     let mended = Instant::now();
@@ -51,6 +52,7 @@ async fn measure(grants: usize) -> Result<Vec<Table>> {
     let course = follow(&site, holders, u64::try_from(grants)?).await?;
     let figures = engine(&site.status().await?)?;
     let after = used(&mut site)?;
+    let written = whole::device_written(site.folder())?.saturating_sub(disk_before);
     ensure!(figures.in_doubt == 0, "{} commands are in doubt", figures.in_doubt);
 
     let ended = figures.ended - figures_before.ended;
@@ -73,8 +75,8 @@ async fn measure(grants: usize) -> Result<Vec<Table>> {
     for ((name, before), (_, after)) in before.into_iter().zip(after) {
         let used = after.since(before);
         rows.push(row(&format!("CPU of {name}, s"), seconds(used.cpu)));
-        rows.push(row(&format!("MiB written by {name}"), (used.written_bytes >> 20).to_string()));
     }
+    rows.push(row("MiB written to the disk, by everybody", (written >> 20).to_string()));
     let title = format!("A backlog of {grants} grants leaves the cloud");
     Ok(vec![Table { title, columns: vec!["", "value"], rows, aims: Vec::new() }])
 }

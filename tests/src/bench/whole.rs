@@ -1,6 +1,7 @@
 //! What the benches of whole processes share: load over the API, and what the kernel counts of a process.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,8 +27,20 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
     pub(super) cpu: Duration,
-    /// Handed to the block layer.
-    pub(super) written_bytes: u64,
+}
+
+/// Bytes written to the device under `path` by everybody, since the machine started.
+///
+/// The kernel's count for one process (`write_bytes` of `/proc/<id>/io`) would say far more than is true: it charges the
+/// whole of a large page-cache folio for every small write into it.
+pub(super) fn device_written(path: &Path) -> Result<u64> {
+    let device = nix::sys::stat::stat(path)?.st_dev;
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let file = format!("/sys/dev/block/{major}:{minor}/stat");
+    let counted =
+        fs::read_to_string(&file).with_context(|| format!("{} is on no block device: {file}", path.display()))?;
+    let sectors: u64 = counted.split_whitespace().nth(6).with_context(|| format!("{file} is too short"))?.parse()?;
+    Ok(sectors * 512)
 }
 
 impl Usage {
@@ -48,18 +61,12 @@ impl Usage {
         let ticks = ticks()? + ticks()?;
         let rate = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("the kernel's clock rate")?;
         let milliseconds = ticks * 1_000 / u64::try_from(rate)?;
-        let counted = fs::read_to_string(format!("/proc/{id}/io"))?;
-        let written = counted.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-        let written_bytes = written.context("write_bytes of /proc/<id>/io")?.trim().parse()?;
-        Ok(Self { cpu: Duration::from_millis(milliseconds), written_bytes })
+        Ok(Self { cpu: Duration::from_millis(milliseconds) })
     }
 
     /// What was used between `earlier` and now.
     pub(super) fn since(self, earlier: Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
-            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
-        }
+        Self { cpu: self.cpu.saturating_sub(earlier.cpu) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The engine with a log and a store in memory, a lock system that follows a script, and the runtime's paused clock.
 
+mod full;
 mod life;
 mod order;
 mod prefix;
 mod site;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,13 +68,22 @@ pub(super) struct TestLog {
     pub(super) entries: Mutex<Vec<Vec<u8>>>,
     durable: watch::Sender<Durable>,
     held: Mutex<bool>,
+    room: Mutex<Room>,
+    /// Not one entry more fits, reserve included.
+    used_up: AtomicBool,
 }
 
 impl TestLog {
     fn with(entries: Vec<Vec<u8>>) -> Arc<Self> {
         let through = entries.len() as u64;
         let durable = watch::Sender::new(Durable { through, chain_head: ChainHash([7; 32]), failed: false });
-        Arc::new(Self { entries: Mutex::new(entries), durable, held: Mutex::new(false) })
+        Arc::new(Self {
+            entries: Mutex::new(entries),
+            durable,
+            held: Mutex::new(false),
+            room: Mutex::new(Room::Plenty),
+            used_up: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn hold(&self) {
@@ -85,14 +96,27 @@ impl TestLog {
         self.durable.send_modify(|durable| durable.through = through);
     }
 
+    /// The disk fills up, or is emptied.
+    pub(super) fn set_room(&self, room: Room) {
+        *self.room.lock().expect("no panic") = room;
+    }
+
+    pub(super) fn set_used_up(&self, used_up: bool) {
+        self.used_up.store(used_up, Ordering::SeqCst);
+    }
+
     pub(super) fn fail(&self) {
         self.durable.send_modify(|durable| durable.failed = true);
     }
 }
 
 impl Log for TestLog {
-    fn append(&self, payload: Vec<u8>, _: Reserve) -> BoxFuture<'_, Result<u64, AppendError>> {
+    fn append(&self, payload: Vec<u8>, reserve: Reserve) -> BoxFuture<'_, Result<u64, AppendError>> {
         Box::pin(async move {
+            let full = self.room(0) >= Room::Full && reserve == Reserve::Ordinary;
+            if full || self.used_up.load(Ordering::SeqCst) {
+                return Err(AppendError::Full);
+            }
             let mut entries = self.entries.lock().expect("no panic");
             entries.push(payload);
             let through = entries.len() as u64;
@@ -108,7 +132,7 @@ impl Log for TestLog {
     }
 
     fn room(&self, _: u64) -> Room {
-        Room::Plenty
+        *self.room.lock().expect("no panic")
     }
 }
 

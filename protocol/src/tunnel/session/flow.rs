@@ -120,12 +120,17 @@ impl Credits {
     /// Uses one unit; the total granted, if it is spent.
     pub(super) fn take(&mut self, priority: Priority) -> Result<(), u64> {
         let granted = self.granted.get(slot(priority)).copied().unwrap_or_default();
-        match self.used.get_mut(slot(priority)) {
-            Some(used) if *used < granted => {
-                *used = used.saturating_add(1);
-                Ok(())
-            }
-            _ => Err(granted),
+        if self.used.get(slot(priority)).is_none_or(|used| *used >= granted) {
+            return Err(granted);
+        }
+        self.overdraw(priority);
+        Ok(())
+    }
+
+    /// Uses one unit, granted or not.
+    pub(super) fn overdraw(&mut self, priority: Priority) {
+        if let Some(used) = self.used.get_mut(slot(priority)) {
+            *used = used.saturating_add(1);
         }
     }
 

@@ -44,6 +44,8 @@ pub struct BridgeSession {
     told_durable: u64,
     reports: Outgoing,
     report_window: u64,
+    /// Deliveries up to here come without credit.
+    numbered_before: u64,
     credits: Credits,
     credit_reason: String,
     health: Option<HealthReport>,
@@ -75,6 +77,7 @@ impl BridgeSession {
             told_durable: hello.commands_durable_through,
             reports: Outgoing::after(0, hello.reports_last),
             report_window: 0,
+            numbered_before: 0,
             credits: Credits::default(),
             credit_reason: String::new(),
             health: None,
@@ -265,6 +268,7 @@ impl BridgeSession {
         }
         self.phase = Phase::Opening;
         self.epoch = epoch;
+        self.numbered_before = welcome.deliveries_numbered_through;
         self.reports = Outgoing::after(theirs, self.reports.last());
         self.report_window = u64::from(welcome.report_window).clamp(1, WINDOW_MAXIMUM);
         self.heartbeat = heartbeat_interval(welcome.heartbeat_interval_ms);
@@ -324,7 +328,11 @@ impl BridgeSession {
                 found: sequence,
             })?;
             let priority: Priority = priority_of(delivery);
-            self.credits.take(priority).map_err(|granted| Violation::Credit { priority, sequence, granted })?;
+            if sequence <= self.numbered_before {
+                self.credits.overdraw(priority);
+            } else {
+                self.credits.take(priority).map_err(|granted| Violation::Credit { priority, sequence, granted })?;
+            }
         }
         // Those that crossed our Draining on the way are left; the next session brings them again.
         if !self.draining && !batch.deliveries.is_empty() {

@@ -45,6 +45,9 @@ pub struct HubSession {
     liveness: Liveness,
     epoch: u64,
     deliveries: Outgoing,
+    /// Numbered before this session: resent without credit, once the bridge's first grant says that it takes deliveries.
+    numbered_before: u64,
+    credited: bool,
     credits: Credits,
     blocked: bool,
     reports: Incoming,
@@ -67,6 +70,8 @@ impl HubSession {
             liveness: Liveness::new(random, now),
             epoch: 0,
             deliveries: Outgoing::after(0, 0),
+            numbered_before: 0,
+            credited: false,
             credits: Credits::default(),
             blocked: false,
             reports: Incoming::after(0),
@@ -105,6 +110,12 @@ impl HubSession {
             return Wanted::Nothing;
         }
         let (from, through) = (self.deliveries.next(), self.deliveries.last());
+        if !self.credited {
+            return Wanted::Nothing;
+        }
+        if from <= self.numbered_before {
+            return Wanted::Resend { from, through: self.numbered_before };
+        }
         let room = self.credits.room();
         if self.blocked || room == [0; 4] {
             return Wanted::Nothing;
@@ -119,6 +130,9 @@ impl HubSession {
             return Ok((0, Vec::new()));
         }
         // All that is offered is numbered, and so comes before anything new even if credit ends before it.
+        if !self.credited {
+            return Ok((0, Vec::new()));
+        }
         let offered = deliveries.last().map_or(0, |last| last.delivery_sequence);
         let mut taken = 0_usize;
         let mut due = Vec::new();
@@ -138,7 +152,9 @@ impl HubSession {
                 failed = Some(DeliverError::TooLarge { sequence, size });
                 break;
             }
-            if self.credits.take(priority_of(&delivery)).is_err() {
+            if sequence <= self.numbered_before {
+                self.credits.overdraw(priority_of(&delivery));
+            } else if self.credits.take(priority_of(&delivery)).is_err() {
                 self.blocked = true;
                 break;
             }
@@ -330,6 +346,7 @@ impl HubSession {
         self.phase = Phase::Open;
         self.epoch = known.epoch;
         self.deliveries = Outgoing::after(hello.commands_durable_through, known.deliveries_sent_through);
+        self.numbered_before = self.deliveries.last();
         self.reports = Incoming::after(reports_durable_through);
         let welcome = Welcome {
             version: hello.version_maximum.min(*TUNNEL_VERSIONS.end()),
@@ -341,6 +358,7 @@ impl HubSession {
             report_window: self.settings.report_window,
             workspace_id: known.workspace_id,
             workspace_name: known.workspace_name,
+            deliveries_numbered_through: self.numbered_before,
         };
         self.send(body::Body::Welcome(welcome), actions)?;
         self.liveness.start_heartbeat(heartbeat_interval(self.settings.heartbeat_interval_ms), now);
@@ -357,6 +375,7 @@ impl HubSession {
                 return Err(Violation::Unexpected { frame: "Hello", when: "after Welcome" }.into());
             }
             bridge_frame::Body::Credit(credit) => {
+                self.credited = true;
                 if self.credits.grant(from_wire(&credit.totals)) {
                     self.blocked = false;
                 }

@@ -210,8 +210,8 @@ fn resend_begins_above_the_cursor_and_comes_before_anything_new() {
     pair.carry();
     assert_eq!(pair.hub.wanted(), Wanted::Resend { from: 4, through: 6 });
     let all = || (4..=6).map(|at| delivery(at, Priority::Convergent)).collect::<Vec<_>>();
-    assert_eq!(pair.deliver(all()), Ok(2), "credit for two");
-    assert_eq!(pair.hub.wanted(), Wanted::Nothing);
+    assert_eq!(pair.deliver(all()[..2].to_vec()), Ok(2));
+    assert_eq!(pair.hub.wanted(), Wanted::Resend { from: 6, through: 6 });
     assert_eq!(pair.hub.deliveries_in_flight(), 2);
     pair.carry();
     pair.bridge_event(BridgeEvent::CommandsDurable(6));
@@ -223,6 +223,37 @@ fn resend_begins_above_the_cursor_and_comes_before_anything_new() {
     assert_eq!(pair.deliver(vec![delivery(7, Priority::Safety)]), Ok(1));
     pair.carry();
     assert_eq!(pair.bridge_actions.last(), Some(&BridgeAction::Deliver(vec![delivery(7, Priority::Safety)])));
+}
+
+#[test]
+fn what_was_numbered_before_needs_no_credit_and_counts() {
+    let mut pair = Pair::new(hello(), HubSettings::default());
+    pair.carry();
+    pair.hub_event(HubEvent::Admit(Box::new(Admission { deliveries_sent_through: 2, ..admission(1) })));
+    pair.carry();
+    pair.bridge_event(BridgeEvent::EpochDurable);
+    // The disk of the bridge is nearly full: revokes only.
+    pair.bridge_event(BridgeEvent::Credit([1, 0, 0, 0], "disk_low"));
+    pair.carry();
+    let resent = vec![delivery(1, Priority::Convergent), delivery(2, Priority::Convergent)];
+    assert_eq!(pair.deliver(resent.clone()), Ok(2));
+    assert_eq!(pair.hub.wanted(), Wanted::New { from: 3, room: [1, 0, 0, 0] });
+    assert_eq!(pair.deliver(vec![delivery(3, Priority::Safety)]), Ok(1), "the revoke is not held back");
+    pair.carry();
+    let delivered = [BridgeAction::Deliver(resent), BridgeAction::Deliver(vec![delivery(3, Priority::Safety)])];
+    assert_eq!(pair.bridge_actions[pair.bridge_actions.len() - 2..], delivered);
+    // The two count: a total of two is used up by them, a third one is over it on both ends.
+    pair.bridge_event(BridgeEvent::Credit([1, 0, 2, 0], ""));
+    pair.carry();
+    assert_eq!(pair.hub.wanted(), Wanted::Nothing);
+    pair.hub_sends(
+        1,
+        hub_frame::Body::Deliveries(crate::proto::tunnel::DeliveryBatch {
+            deliveries: vec![delivery(4, Priority::Convergent)],
+        }),
+    );
+    let violation = Violation::Credit { priority: Priority::Convergent, sequence: 4, granted: 2 };
+    assert_eq!(pair.bridge_end(), &BridgeEnd::Violation(violation));
 }
 
 #[test]

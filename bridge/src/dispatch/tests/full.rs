@@ -1,0 +1,103 @@
+//! A disk that fills up: new work is refused, nothing begins that could not be written down, revokes run, and all goes on
+//! by itself when there is space again (rules D3, D4, D6).
+
+use std::time::Duration;
+
+use lockbridge_protocol::proto::tunnel::CommandState;
+
+use super::*;
+use crate::health::{ReasonCode, Scope};
+
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_only_revokes_begin_and_the_rest_waits() {
+    let mut bench = Bench::new();
+    let known = bench.give(grant("u1", &["101"])).await;
+    bench.until(known, CommandState::Succeeded).await;
+    // Accepted while there was space, held back by a slow neighbour in its lane until there is none.
+    bench.system.site().script.push_back(Script::Slow(Duration::from_secs(3)));
+    let slow = bench.give(grant("u2", &["101"])).await;
+    let waiting = bench.give(grant("u2", &["101", "gym"])).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.log.set_room(Room::Full);
+
+    let refused = bench.give(grant("u3", &["101"])).await;
+    let update = bench.until(refused, CommandState::Rejected).await;
+    assert_eq!(update.error.expect("an error").code, "disk_full");
+    bench.until(slow, CommandState::Succeeded).await;
+    bench.wait(Duration::from_secs(120)).await;
+    assert_eq!(bench.states(waiting), [], "accepted, and not begun: its outcome might not fit");
+    let revoke = bench.give(delete_grant("u1")).await;
+    bench.until(revoke, CommandState::Succeeded).await;
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::Disk));
+
+    bench.log.set_room(Room::Plenty);
+    bench.until(waiting, CommandState::Succeeded).await;
+    let again = bench.give(grant("u3", &["101"])).await;
+    bench.until(again, CommandState::Succeeded).await;
+    assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::Disk));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_person_is_told_of_the_full_disk_at_once() {
+    let mut bench = Bench::new();
+    let known = bench.give(grant("u1", &["101"])).await;
+    bench.until(known, CommandState::Succeeded).await;
+    bench.system.site().script.push_back(Script::Slow(Duration::from_secs(3)));
+    let slow = bench.give(grant("u1", &["101", "gym"])).await;
+    let card = bench.give(encode("u1")).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.log.set_room(Room::Full);
+    let update = bench.until(card, CommandState::Failed).await;
+    assert_eq!(update.error.expect("an error").code, "disk_full");
+    assert_eq!(bench.states(card), [CommandState::Failed], "it never began");
+    assert_eq!(bench.system.site().encodes.get("u1"), None);
+    bench.until(slow, CommandState::Succeeded).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_reserve_nearly_used_up_nothing_begins_and_nothing_is_lost() {
+    let mut bench = Bench::new();
+    let known = bench.give(grant("u1", &["101"])).await;
+    bench.until(known, CommandState::Succeeded).await;
+    bench.log.set_room(Room::Exhausted);
+    let revoke = bench.give(delete_grant("u1")).await;
+    bench.wait(Duration::from_secs(120)).await;
+    assert_eq!(bench.states(revoke), [], "accepted, waiting");
+    assert_eq!(bench.handle.feed().borrow().commands_durable_through, 2);
+    bench.log.set_room(Room::Full);
+    bench.until(revoke, CommandState::Succeeded).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_finds_no_space_at_all_is_written_when_there_is_some() {
+    let mut bench = Bench::new();
+    bench.system.site().script.push_back(Script::Slow(Duration::from_secs(3)));
+    let id = bench.give(grant("u1", &["101"])).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.log.set_room(Room::Exhausted);
+    bench.log.set_used_up(true);
+    bench.wait(Duration::from_secs(300)).await;
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::Disk));
+    assert_eq!(bench.states(id), [], "nothing is told that is not written");
+    bench.log.set_used_up(false);
+    bench.log.set_room(Room::Plenty);
+    bench.until(id, CommandState::Succeeded).await;
+    assert_eq!(bench.system.site().calls, ["apply u1"], "the effect happened once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_runs_low_is_told_and_stops_new_grants_only() {
+    let mut bench = Bench::new();
+    bench.log.set_room(Room::Low);
+    let id = bench.give(grant("u1", &["101"])).await;
+    bench.until(id, CommandState::Succeeded).await;
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::DiskLow));
+    bench.log.set_room(Room::SafetyOnly);
+    let refused = bench.give(grant("u2", &["101"])).await;
+    assert_eq!(bench.until(refused, CommandState::Rejected).await.error.expect("an error").code, "disk_full");
+    let revoke = bench.give(delete_grant("u1")).await;
+    bench.until(revoke, CommandState::Succeeded).await;
+    bench.log.set_room(Room::Plenty);
+    bench.wait(Duration::from_secs(15)).await;
+    assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::DiskLow));
+}
