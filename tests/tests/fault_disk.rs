@@ -117,7 +117,7 @@ fn a_full_disk_takes_what_fits_and_gives_space_back() {
     disk.set_capacity(16 * 4096);
     let path = disk.path().join("file");
     let file = File::create_new(&path).unwrap();
-    assert_eq!(file.write_at(&[1; 20 * 4096], 0).unwrap(), 16 * 4096, "a short write first");
+    assert_eq!(file.write_at(&vec![1; 20 * 4096], 0).unwrap(), 16 * 4096, "a short write first");
     assert_eq!(file.write_at(&[1; 1], 16 * 4096).unwrap_err().kind(), ErrorKind::StorageFull);
     file.write_all_at(&[2; 4096], 0).unwrap();
     let room = nix::sys::statvfs::statvfs(&disk.path()).unwrap();

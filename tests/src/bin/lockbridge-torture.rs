@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockbridge_tests::torture::{self, Options, PointOptions, PowerOptions};
+use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions};
 use serde::Serialize;
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
@@ -33,6 +33,11 @@ enum How {
         /// How many cycles; each has one cut or two.
         #[arg(long, default_value_t = 200)]
         cycles: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A disk that fills up and fails.
+    Disk {
         #[command(flatten)]
         common: Common,
     },
@@ -109,6 +114,11 @@ async fn run(how: How) -> Told {
         How::Power { cycles, common } => {
             let seed = common.seed(&format!("{cycles} cycles of power cuts"));
             let figures = torture::live(PowerOptions { cycles, seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Disk { common } => {
+            let seed = common.seed("a full and failing disk");
+            let figures = torture::disk(DiskOptions { seed }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
         How::Points { kind, every, every_byte, from, to, jobs, common } => {

@@ -167,8 +167,8 @@ impl Filesystem for Server {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let made = self.made(request, parent.0, name, directory(permissions(mode, umask)));
-        answer!(reply, made, |made| reply.entry(&NO_CACHE, &made, Generation(0)));
+        let created = self.made(request, parent.0, name, directory(permissions(mode, umask)));
+        answer!(reply, created, |found| reply.entry(&NO_CACHE, &found, Generation(0)));
     }
 
     fn create(
@@ -181,9 +181,9 @@ impl Filesystem for Server {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let made = self.made(request, parent.0, name, file(permissions(mode, umask)));
-        answer!(reply, made, |made| {
-            reply.created(&NO_CACHE, &made, Generation(0), FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+        let created = self.made(request, parent.0, name, file(permissions(mode, umask)));
+        answer!(reply, created, |found| {
+            reply.created(&NO_CACHE, &found, Generation(0), FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
         });
     }
 

@@ -128,7 +128,7 @@ impl Volume {
     }
 
     pub(super) fn path(&self, number: u64) -> &Path {
-        self.paths.get(&number).map_or(Path::new(""), PathBuf::as_path)
+        self.paths.get(&number).map_or_else(|| Path::new(""), PathBuf::as_path)
     }
 
     /// Counts a call on `node` or on `name` in it, does to it what is due, or carries it out: `act` gets the most bytes

@@ -71,8 +71,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// `kill -9`, and waits until it is gone; one that ended by itself is.
     pub async fn kill(&mut self) -> Result<()> {
+        if !self.runs() {
+            return Ok(());
+        }
         self.child.kill().await.with_context(|| format!("killing {}", self.name))
     }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod desk;
+mod disk;
 mod disk_site;
 mod figures;
 mod history;
@@ -17,6 +18,7 @@ mod power;
 mod window;
 mod witness;
 
+pub use disk::{DiskFigures, DiskOptions, disk};
 pub use figures::Figures;
 pub use kill::{Options, kill};
 pub use points::{Kind, PointFigures, PointOptions, points};

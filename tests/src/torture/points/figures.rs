@@ -61,7 +61,7 @@ pub struct PointFigures {
 }
 
 impl PointFigures {
-    pub(super) fn count(&mut self, number: usize, point: Point, recovered: Recovered) {
+    pub(super) fn count(&mut self, number: usize, point: Point, recovered: &Recovered) {
         self.hit += 1;
         match point.at {
             At::Byte(_) => self.kills_at_bytes += 1,

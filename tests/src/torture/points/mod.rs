@@ -94,7 +94,7 @@ pub async fn points(options: PointOptions, say: impl Fn(&str)) -> Result<PointFi
                 })?;
                 let mut figures = shared.borrow_mut();
                 match reached {
-                    Some(reached) => figures.count(number, point, reached),
+                    Some(reached) => figures.count(number, point, &reached),
                     None if tried < TRIES => queue.borrow_mut().push_back((number, point, tried + 1)),
                     None => figures.missed.push(format!("{number}: {point}")),
                 }
