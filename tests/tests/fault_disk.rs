@@ -175,6 +175,19 @@ fn a_failed_sync_loses_what_was_in_flight_and_the_next_one_hides_it() {
 }
 
 #[test]
+fn a_lying_disk_says_done_and_is_not() {
+    let Some(disk) = disk() else { return };
+    let calls = &[Call::Sync, Call::SyncDirectory];
+    disk.inject(Rule { calls, place: Place::Anywhere, skip: 0, times: 2, effect: Effect::Lie });
+    let file = File::create_new(disk.path().join("file")).unwrap();
+    file.sync_all().unwrap();
+    sync(&disk.path());
+    assert!(cuts(&disk).iter().any(|(_, image)| image.file("file").is_none()));
+    sync(&disk.path());
+    assert!(cuts(&disk).iter().all(|(_, image)| image.file("file").is_some()), "the third one was not a lie");
+}
+
+#[test]
 fn calls_are_numbered_in_order_and_crashes_come_exactly_there() {
     let Some(mut disk) = disk() else { return };
     let script = r#"set -e; cd "$1"; echo one > a; echo two > b; mv a c; rm b"#;

@@ -33,6 +33,9 @@ enum How {
         /// How many cycles; each has one cut or two.
         #[arg(long, default_value_t = 200)]
         cycles: u64,
+        /// The disk answers syncs and does nothing: this run must fail, or it would prove nothing.
+        #[arg(long)]
+        lying_disk: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -111,9 +114,9 @@ async fn run(how: How) -> Told {
             let figures = torture::kill(Options { cycles, seed }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
-        How::Power { cycles, common } => {
+        How::Power { cycles, lying_disk, common } => {
             let seed = common.seed(&format!("{cycles} cycles of power cuts"));
-            let figures = torture::live(PowerOptions { cycles, seed }, say).await?;
+            let figures = torture::live(PowerOptions { cycles, seed, lying_disk }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
         How::Disk { common } => {

@@ -74,6 +74,8 @@ pub enum Effect {
     InputOutput,
     /// At most this many bytes of a write are taken.
     Short(usize),
+    /// A sync is answered as if it were done, and is not: a disk that lies.
+    Lie,
     /// `SIGKILL` to the caller, who never gets an answer; the call is not carried out. The disk goes on.
     KillBefore,
     /// `SIGKILL` to the caller, who never gets an answer; the call is carried out. The disk goes on.

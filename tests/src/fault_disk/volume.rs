@@ -42,6 +42,8 @@ pub(super) struct Volume {
     rules: Vec<Rule>,
     /// The power failed.
     frozen: bool,
+    /// The sync being carried out is only said to be.
+    lying: bool,
     crashed: watch::Sender<Option<Operation>>,
 }
 
@@ -61,6 +63,7 @@ impl Volume {
             recording: None,
             rules: Vec::new(),
             frozen: false,
+            lying: false,
             crashed: watch::Sender::new(None),
         };
         volume.find_paths();
@@ -159,6 +162,12 @@ impl Volume {
         match due {
             None => act(self, bytes),
             Some(Effect::Short(most)) => act(self, bytes.min(most)),
+            Some(Effect::Lie) => {
+                self.lying = true;
+                let told = act(self, bytes);
+                self.lying = false;
+                told
+            }
             Some(Effect::NoSpace) => Err(Errno::ENOSPC),
             Some(Effect::InputOutput) => {
                 if call == Call::Sync {
@@ -201,6 +210,9 @@ impl Volume {
 
     /// Makes those of the changes in flight durable.
     fn flush(&mut self, which: impl Fn(&Change) -> bool) {
+        if self.lying {
+            return;
+        }
         let durable = &mut self.durable;
         self.pending.retain(|change| {
             let now = which(change);

@@ -12,13 +12,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::check::check;
-use super::disk_site::DiskSite;
-use super::history::{History, Settled};
+use super::history::Settled;
 use super::kill::rest;
 use steps::Story;
-
-/// The disk of a small site server that has enough for everything.
-const CAPACITY: u64 = 512 * 1024 * 1024;
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -83,34 +79,58 @@ impl DiskFigures {
     }
 }
 
-/// Runs it; `say` gets a line now and then.
+/// Runs it, on two sites side by side because the daemon looks at its disk every 10 s only; `say` gets a line now and then.
 pub async fn disk(options: DiskOptions, say: impl Fn(&str)) -> Result<DiskFigures> {
     let begun = Instant::now();
-    let rig = DiskSite::open(options.seed, CAPACITY, 1).await?;
-    let mut story = Story { rig, history: History::default() };
+    let (failing, full) = tokio::join!(failing(options.seed, &say), full(options.seed.wrapping_add(1), &say));
     let mut figures = DiskFigures { seed: options.seed, ..DiskFigures::default() };
-    macro_rules! step {
-        ($expected:literal, $does:ident) => {
-            let step_begun = Instant::now();
-            let instead = story.$does().await.err().map(|error| format!("{error:#}"));
-            say(&format!("{}: {}", if instead.is_none() { "held" } else { "FAILED" }, $expected));
-            figures.steps.push(Step { expected: $expected, instead, seconds: step_begun.elapsed().as_secs_f64() });
-            // What a step broke must not break the next one.
-            story.mended().await?;
-        };
+    for part in [failing?, full?] {
+        figures.steps.extend(part.steps);
+        figures.commands += part.commands;
+        figures.open += part.open;
+        figures.lost.extend(part.lost);
+        figures.doubled.extend(part.doubled);
+        figures.dishonest.extend(part.dishonest);
     }
-    step!("a disk that runs low takes revokes, holds grants, says so, and goes on by itself", runs_low);
-    step!("on a full disk no card is written whose outcome might not fit, and revokes run", is_full);
-    step!("short writes to the journal change nothing", writes_short);
-    step!("a failed flush of the journal ends the daemon with exit code 74, and the restart recovers", flush_fails);
-    step!("a failed write to the journal ends the daemon with exit code 74, and the restart recovers", write_fails);
-    step!("it starts on a full disk after a kill, and revokes run", starts_full_after_kill);
-    step!("it starts on a full disk after a power cut, and revokes run", starts_full_after_power_cut);
-    rest(&story.rig.site, &mut story.history).await?;
-    let verdict = check(&story.rig.site, &story.history).await?;
-    (figures.lost, figures.doubled, figures.dishonest) = (verdict.lost, verdict.doubled, verdict.dishonest);
-    figures.open = story.history.settled(Settled::Open);
-    figures.commands = story.history.commands;
     figures.seconds = begun.elapsed().as_secs_f64();
     Ok(figures)
+}
+
+/// Tries a step, notes what came of it, and mends what it left: it must not break the next one.
+macro_rules! step {
+    ($story:ident, $figures:ident, $say:ident, $expected:literal, $does:ident) => {
+        let begun = Instant::now();
+        let instead = $story.$does().await.err().map(|error| format!("{error:#}"));
+        $say(&format!("{}: {}", if instead.is_none() { "held" } else { "FAILED" }, $expected));
+        $figures.steps.push(Step { expected: $expected, instead, seconds: begun.elapsed().as_secs_f64() });
+        $story.mended().await?;
+    };
+}
+
+async fn failing(seed: u64, say: &impl Fn(&str)) -> Result<DiskFigures> {
+    let mut story = Story::open(seed).await?;
+    let mut told = DiskFigures::default();
+    step!(story, told, say, "a disk that runs low takes revokes, holds grants, says so, goes on by itself", runs_low);
+    step!(story, told, say, "short writes to the journal change nothing", writes_short);
+    step!(story, told, say, "a failed flush of the journal: exit code 74, and the restart recovers", flush_fails);
+    step!(story, told, say, "a failed write to the journal: exit code 74, and the restart recovers", write_fails);
+    judged(story, told).await
+}
+
+async fn full(seed: u64, say: &impl Fn(&str)) -> Result<DiskFigures> {
+    let mut story = Story::open(seed).await?;
+    let mut told = DiskFigures::default();
+    step!(story, told, say, "on a full disk no card is written whose outcome might not fit; revokes run", is_full);
+    step!(story, told, say, "it starts on a full disk after a kill; revokes run", starts_full_after_kill);
+    step!(story, told, say, "it starts on a full disk after a power cut; revokes run", starts_full_after_power_cut);
+    judged(story, told).await
+}
+
+async fn judged(mut story: Story, mut told: DiskFigures) -> Result<DiskFigures> {
+    rest(&story.rig.site, &mut story.history).await?;
+    let verdict = check(&story.rig.site, &story.history).await?;
+    (told.lost, told.doubled, told.dishonest) = (verdict.lost, verdict.doubled, verdict.dishonest);
+    told.open = story.history.settled(Settled::Open);
+    told.commands = story.history.commands;
+    Ok(told)
 }

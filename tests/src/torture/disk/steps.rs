@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 use rand::RngExt as _;
 use serde_json::json;
 
-use super::CAPACITY;
 use crate::fault_disk::{Call, Effect, Place, Rule};
 use crate::harness::{guest, until};
 use crate::torture::disk_site::DiskSite;
@@ -14,6 +13,8 @@ use crate::torture::history::{Encode, End, History};
 use crate::torture::plan::{ENCODERS, ROOMS};
 use crate::torture::{load, witness};
 
+/// The disk of a small site server that has enough for everything, in bytes.
+const CAPACITY: u64 = 512 * 1024 * 1024;
 /// The daemon looks at the disk every 10 s; and some time to act.
 const LOOK: Duration = Duration::from_secs(15);
 /// Longest wait for one command to run.
@@ -29,6 +30,10 @@ pub(super) struct Story {
 }
 
 impl Story {
+    pub(super) async fn open(seed: u64) -> Result<Self> {
+        Ok(Self { rig: DiskSite::open(seed, CAPACITY, 1).await?, history: History::default() })
+    }
+
     pub(super) async fn runs_low(&mut self) -> Result<()> {
         let known = self.arrived().await?;
         self.leave_free(LITTLE);
@@ -40,7 +45,20 @@ impl Story {
             bail!("a grant was carried out although only revokes may be accepted");
         }
         self.space_returns().await?;
+        // Held back by the missing credit it comes now; sent on credit from before, it was refused, which must be told.
+        if self.refused(held).await? {
+            self.revoke(held).await?;
+            return self.arrived().await.map(drop);
+        }
         self.there(held).await
+    }
+
+    /// Whether the API says of a grant that the bridge's disk kept it from being carried out.
+    async fn refused(&self, holder: usize) -> Result<bool> {
+        let body = json!({ "access_grant_id": self.history.holders[holder].access_grant_id });
+        let grant = self.rig.site.api.post("/access_grants/get", body).await?;
+        let errors = grant["access_grant"]["errors"].as_array().cloned().unwrap_or_default();
+        Ok(errors.iter().any(|error| error["message"].as_str().is_some_and(|message| message.contains("disk"))))
     }
 
     pub(super) async fn is_full(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ use super::kill::{SESSION, figures, learn, noted, rest, untold};
 use super::plan::{Cycle, Plans};
 use super::window::open_encodes;
 use super::{desk, load, witness};
-use crate::fault_disk::{Effect, Place, Rule};
+use crate::fault_disk::{Call, Effect, Place, Rule};
 
 /// Files, journal and sled take less.
 const CAPACITY: u64 = 512 * 1024 * 1024;
@@ -37,6 +37,8 @@ pub struct PowerOptions {
     pub cycles: u64,
     /// Draws everything.
     pub seed: u64,
+    /// The disk answers syncs and does nothing: a run must find what is lost, or it would prove nothing.
+    pub lying_disk: bool,
 }
 
 /// The figures of one run.
@@ -84,7 +86,7 @@ pub async fn live(options: PowerOptions, say: impl Fn(&str)) -> Result<PowerFigu
     let mut random = StdRng::seed_from_u64(options.seed ^ 0x9e37_79b9_7f4a_7c15);
     for number in 1..=options.cycles {
         let plan = plans.next();
-        cycle(&mut rig, &plan, &mut random, &mut history, &mut told).await.with_context(|| {
+        cycle(&mut rig, &plan, options.lying_disk, &mut random, &mut history, &mut told).await.with_context(|| {
             format!("cycle {number} of seed {}; files in {}", options.seed, rig.site.folder().display())
         })?;
         if number % 10 == 0 || number == options.cycles {
@@ -106,6 +108,7 @@ pub async fn live(options: PowerOptions, say: impl Fn(&str)) -> Result<PowerFigu
 async fn cycle(
     rig: &mut DiskSite,
     plan: &Cycle,
+    lying: bool,
     random: &mut StdRng,
     history: &mut History,
     told: &mut PowerFigures,
@@ -116,6 +119,10 @@ async fn cycle(
     }
     learn(&rig.site, history).await?;
     rig.disk.inject(Rule::crash(Place::Anywhere, random.random_range(1..=CALLS), Effect::PowerCut));
+    if lying {
+        let calls = &[Call::Sync, Call::SyncDirectory];
+        rig.disk.inject(Rule { calls, place: Place::Anywhere, skip: 0, times: u64::MAX, effect: Effect::Lie });
+    }
     let at_desk = load::run(&rig.site, &rig.directory, plan, history).await?;
     cut(rig, history, told).await?;
     noted(at_desk, history).await?;
