@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
 #[derive(Debug, Parser)]
@@ -93,7 +94,8 @@ type Told = anyhow::Result<(bool, String)>;
 async fn main() -> ExitCode {
     let told = tokio::select! {
         told = run(Arguments::parse().how) => told,
-        _interrupt = tokio::signal::ctrl_c() => return ExitCode::from(130),
+        // What was mounted and started is taken down on the way out.
+        () = stopped() => return ExitCode::from(130),
     };
     match told {
         Ok((held, table)) => {
@@ -133,6 +135,15 @@ async fn run(how: How) -> Told {
             let figures = torture::points(PointOptions { seed, kind, every, every_byte, from, to, jobs }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
+    }
+}
+
+/// Returns when told to stop.
+async fn stopped() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _terminated = terminate.recv() => {}
+        _interrupted = tokio::signal::ctrl_c() => {}
     }
 }
 

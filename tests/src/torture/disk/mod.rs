@@ -82,7 +82,8 @@ impl DiskFigures {
 /// Runs it, on two sites side by side because the daemon looks at its disk every 10 s only; `say` gets a line now and then.
 pub async fn disk(options: DiskOptions, say: impl Fn(&str)) -> Result<DiskFigures> {
     let begun = Instant::now();
-    let (failing, full) = tokio::join!(failing(options.seed, &say), full(options.seed.wrapping_add(1), &say));
+    let (failing, full) =
+        tokio::join!(Box::pin(failing(options.seed, &say)), Box::pin(full(options.seed.wrapping_add(1), &say)));
     let mut figures = DiskFigures { seed: options.seed, ..DiskFigures::default() };
     for part in [failing?, full?] {
         figures.steps.extend(part.steps);

@@ -24,13 +24,15 @@ use tokio::time::Instant;
 
 pub use figures::PointFigures;
 pub use point::Kind;
-use point::{At, Counts, PhaseCounts, Point};
+use point::{At, Counts, Point};
 use script::Run;
 
 use super::check::check;
 
 /// A point that was not reached is tried so often in all: runs differ by what the kernel lets happen together.
-const TRIES: u32 = 3;
+const TRIES: u32 = 2;
+/// Runs that are counted before any crash.
+const COUNTING_RUNS: u32 = 3;
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +61,12 @@ pub async fn points(options: PointOptions, say: impl Fn(&str)) -> Result<PointFi
         runs.push(Run::open(options.seed.wrapping_add(job as u64)).await?);
     }
     let first = runs.first_mut().context("a site")?;
-    let mut counted = ([PhaseCounts::default(); 3], [PhaseCounts::default(); 3]);
-    for run in 0..3 {
-        counted.0[run] = first.count_start().await?;
-        counted.1[run] = first.count_work().await?;
+    let (mut starts, mut works) = (Vec::new(), Vec::new());
+    for _ in 0..COUNTING_RUNS {
+        starts.push(first.count_start().await?);
+        works.push(first.count_work().await?);
     }
-    let counts = Counts { start: Counts::middle(counted.0), work: Counts::middle(counted.1) };
+    let counts = Counts { start: Counts::least(&starts), work: Counts::least(&works) };
     say(&format!("counted: {counts}"));
     let all = counts.points(options.kind);
     let counted = all.len();
