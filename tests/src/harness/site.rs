@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
 use uuid::Uuid;
 
 use super::binaries::{self, Binaries};
+use super::command::{run, run_with_input};
 use super::http::ApiClient;
 use super::link::Link;
 use super::process::Process;
@@ -30,8 +30,6 @@ encodes_per_day = 100000
 encodes_per_room_per_day = 100000
 grants_per_hour = 1000000
 "#;
-/// Longest run of a CLI command or an administration command of the cloud.
-const COMMAND: Duration = Duration::from_secs(60);
 
 /// What differs between sites.
 #[derive(Debug, Clone)]
@@ -472,35 +470,6 @@ async fn start_simulator(
     let mut simulator = Process::start("the simulator", &binaries.simulator, &all, &folder.join("simulator.log"))?;
     let ready = simulator.ready().await?;
     Ok((simulator, ready))
-}
-
-async fn run(program: &Path, arguments: &[&str]) -> Result<String> {
-    let (code, stdout, stderr) = run_with_input(program, arguments, "").await?;
-    if code != 0 {
-        bail!("{} {} ended with {code}: {stderr}", program.display(), arguments.join(" "));
-    }
-    Ok(stdout)
-}
-
-async fn run_with_input(program: &Path, arguments: &[&str], input: &str) -> Result<(i32, String, String)> {
-    use tokio::io::AsyncWriteExt;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("starting {}", program.display()))?;
-    let mut stdin = child.stdin.take().context("standard input of the command")?;
-    // A command that does not read its input closes it; that is its right.
-    let _closed = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let output = tokio::time::timeout(COMMAND, child.wait_with_output())
-        .await
-        .with_context(|| format!("{} {} did not end", program.display(), arguments.join(" ")))??;
-    let decode = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok((output.status.code().unwrap_or(-1), decode(&output.stdout), decode(&output.stderr)))
 }
 
 fn reason<'status>(status: &'status Value, code: &str) -> Option<&'status Value> {

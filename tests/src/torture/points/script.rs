@@ -159,12 +159,17 @@ impl Run {
         let first = self.create().await?;
         guest::ready_for_encoding(&self.rig.site, &self.grant(first)).await?;
         self.create().await?;
-        if self.encode(first).await? && self.rig.random.random_range(0..4) > 0 {
+        self.encode(first).await?;
+        let id = self.history.holders[first].encodes.last().and_then(|encode| encode.attempt_id.clone());
+        if let Some(id) = id
+            && self.rig.random.random_range(0..4) > 0
+        {
             let site = &self.rig.site;
-            until("an encoder at work", BEGIN, async || {
+            until("an encoder at work, or done", BEGIN, async || {
                 let state = site.simulator.get("/state").await.map_err(|error| error.to_string())?;
                 let busy = state["encoders"].as_array().is_some_and(|list| list.iter().any(|one| one["busy"] == true));
-                if busy { Ok(()) } else { Err(state["encoders"].to_string()) }
+                let attempt = guest::attempt(site, &id).await.map_err(|error| format!("{error:#}"))?;
+                if busy || attempt["status"] != "pending" { Ok(()) } else { Err(state["encoders"].to_string()) }
             })
             .await?;
         }
@@ -222,14 +227,14 @@ impl Run {
         }
     }
 
-    /// Whether the API took the encode; a refusal (the bridge has just died) signs no command.
-    async fn encode(&mut self, holder: usize) -> Result<bool> {
+    /// Asks for a card; a refusal (the bridge has just died) signs no command.
+    async fn encode(&mut self, holder: usize) -> Result<()> {
         let begun = guest::begin_encode(&self.rig.site, &self.rig.directory, &self.grant(holder), ENCODERS[0]).await;
-        let Ok(id) = begun else { return Ok(false) };
+        let Ok(id) = begun else { return Ok(()) };
         self.history.commands += 1;
         let encode = Encode { attempt_id: Some(id), end: End::Pending, writes_before: 0 };
         self.history.holders[holder].encodes.push(encode);
-        Ok(true)
+        Ok(())
     }
 
     async fn revoke(&mut self, holder: usize) -> Result<()> {
