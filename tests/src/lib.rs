@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fault_disk;
 pub mod harness;
 pub mod simulator;
 pub mod torture;

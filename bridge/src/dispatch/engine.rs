@@ -197,6 +197,10 @@ impl Engine {
         loop {
             self.begin_ready().await?;
             self.show();
+            // What was held when everything was durable already: no later commit may come to set it free.
+            if self.held.front().is_some_and(|(sequence, _)| *sequence <= self.durable.through) {
+                self.became_durable(self.durable).await?;
+            }
             let wake = self.next_wake(ticked);
             tokio::select! {
                 biased;

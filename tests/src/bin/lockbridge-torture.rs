@@ -5,8 +5,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use lockbridge_tests::torture::{Options, kill};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
 #[derive(Debug, Parser)]
@@ -23,42 +26,141 @@ enum How {
         /// How many deaths.
         #[arg(long, default_value_t = 200)]
         cycles: u64,
-        /// Draws the load and the moments of death; without it, the time does.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Random power cuts under load, with the state directory on a disk that loses what was not synced.
+    Power {
+        /// How many cycles; each has one cut or two.
+        #[arg(long, default_value_t = 200)]
+        cycles: u64,
+        /// The disk answers syncs and does nothing: this run must fail, or it would prove nothing.
         #[arg(long)]
-        seed: Option<u64>,
-        /// Write the figures as JSON to this file.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+        lying_disk: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A disk that fills up and fails.
+    Disk {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A crash at every call to the disk and every byte to the lock server of one scripted run.
+    Points {
+        /// One kind of crash only.
+        #[arg(long)]
+        kind: Option<Kind>,
+        /// Every k-th call only.
+        #[arg(long, default_value_t = 1, value_name = "K")]
+        every: usize,
+        /// Every k-th byte only.
+        #[arg(long, default_value_t = 1, value_name = "K")]
+        every_byte: usize,
+        /// From this point, counted from 1.
+        #[arg(long, default_value_t = 1)]
+        from: usize,
+        /// To this point.
+        #[arg(long, default_value_t = usize::MAX)]
+        to: usize,
+        /// Sites that work side by side.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        #[command(flatten)]
+        common: Common,
     },
 }
 
+/// What all of them know.
+#[derive(Debug, Args)]
+struct Common {
+    /// Draws what is random; without it, the time does.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Write the figures as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Kill,
+    Power,
+}
+
+/// What a run told: whether everything held, and the table.
+type Told = anyhow::Result<(bool, String)>;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let How::Kill { cycles, seed, json } = Arguments::parse().how;
-    let seed = seed.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs());
-    say(&format!("{cycles} cycles, seed {seed}"));
-    let ran = tokio::select! {
-        ran = kill(Options { cycles, seed }, say) => ran,
-        _interrupt = tokio::signal::ctrl_c() => return ExitCode::from(130),
+    let told = tokio::select! {
+        told = run(Arguments::parse().how) => told,
+        // What was mounted and started is taken down on the way out.
+        () = stopped() => return ExitCode::from(130),
     };
-    let figures = match ran {
-        Ok(figures) => figures,
-        Err(error) => {
-            say(&format!("The run ended early (seed {seed}): {error:#}"));
-            return ExitCode::FAILURE;
+    match told {
+        Ok((held, table)) => {
+            say(&table);
+            if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-    };
-    say(&figures.table());
-    if let Some(file) = json {
-        let written = serde_json::to_vec_pretty(&figures)
-            .map_err(std::io::Error::other)
-            .and_then(|bytes| std::fs::write(&file, bytes));
-        if let Err(error) = written {
-            say(&format!("{}: {error}", file.display()));
-            return ExitCode::FAILURE;
+        Err(error) => {
+            say(&format!("The run ended early: {error:#}"));
+            ExitCode::FAILURE
         }
     }
-    if figures.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run(how: How) -> Told {
+    match how {
+        How::Kill { cycles, common } => {
+            let seed = common.seed(&format!("{cycles} cycles"));
+            let figures = torture::kill(Options { cycles, seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Power { cycles, lying_disk, common } => {
+            let seed = common.seed(&format!("{cycles} cycles of power cuts"));
+            let figures = torture::live(PowerOptions { cycles, seed, lying_disk }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Disk { common } => {
+            let seed = common.seed("a full and failing disk");
+            let figures = torture::disk(DiskOptions { seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Points { kind, every, every_byte, from, to, jobs, common } => {
+            let seed = common.seed("enumerated crash points");
+            let kind = kind.map(|kind| match kind {
+                Kind::Kill => torture::Kind::Kill,
+                Kind::Power => torture::Kind::Power,
+            });
+            let figures = torture::points(PointOptions { seed, kind, every, every_byte, from, to, jobs }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+    }
+}
+
+/// Returns when told to stop.
+async fn stopped() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _terminated = terminate.recv() => {}
+        _interrupted = tokio::signal::ctrl_c() => {}
+    }
+}
+
+impl Common {
+    fn seed(&self, what: &str) -> u64 {
+        let seed = self.seed.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs());
+        say(&format!("{what}, seed {seed}"));
+        seed
+    }
+
+    fn told(&self, held: bool, table: String, figures: &impl Serialize) -> Told {
+        if let Some(file) = &self.json {
+            let bytes = serde_json::to_vec_pretty(figures)?;
+            std::fs::write(file, bytes).with_context(|| file.display().to_string())?;
+        }
+        Ok((held, table))
+    }
 }
 
 /// A closed pipe changes nothing: the exit code still tells.

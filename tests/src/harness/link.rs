@@ -1,5 +1,5 @@
-//! The network between two processes: a TCP relay that can be cut, black-holed and mended, and that can write down what
-//! passes and when.
+//! The network between two processes: a TCP relay that can be cut, black-holed and mended, that can write down what
+//! passes and when, and that can kill a process when so many bytes have passed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -41,6 +43,30 @@ pub struct Passed {
 /// What a recording collects; nothing while there is none.
 type Recording = Arc<Mutex<Option<Vec<Passed>>>>;
 
+/// Counts what goes to the server, and the death that waits at some count.
+#[derive(Debug, Default)]
+struct Meter {
+    to_server: u64,
+    /// When so many bytes passed, this process dies, and nothing more passes.
+    death: Option<(u64, i32)>,
+}
+
+impl Meter {
+    /// How much of so many bytes passes, and who dies then.
+    fn pass(&mut self, bytes: usize) -> (usize, Option<i32>) {
+        let through = self.to_server + bytes as u64;
+        let (passes, dies) = match self.death {
+            Some((at, process)) if through >= at => (at.saturating_sub(self.to_server), Some(process)),
+            _ => (bytes as u64, None),
+        };
+        self.to_server += passes;
+        if dies.is_some() {
+            self.death = None;
+        }
+        (usize::try_from(passes).unwrap_or(bytes), dies)
+    }
+}
+
 /// A relay in front of one address; the task ends with this value.
 #[derive(Debug)]
 pub struct Link {
@@ -48,7 +74,18 @@ pub struct Link {
     target: Arc<watch::Sender<Option<SocketAddr>>>,
     line: Arc<watch::Sender<Line>>,
     recording: Recording,
+    meter: Arc<Mutex<Meter>>,
+    deaths: Arc<watch::Sender<u64>>,
     task: JoinHandle<()>,
+}
+
+/// What every connection of a relay shares.
+#[derive(Debug, Clone)]
+struct Shared {
+    line: watch::Receiver<Line>,
+    recording: Recording,
+    meter: Arc<Mutex<Meter>>,
+    deaths: Arc<watch::Sender<u64>>,
 }
 
 impl Link {
@@ -59,8 +96,16 @@ impl Link {
         let line = Arc::new(watch::Sender::new(Line::Up));
         let target = Arc::new(watch::Sender::new(None));
         let recording = Recording::default();
-        let task = tokio::spawn(relay(listener, target.subscribe(), line.subscribe(), Arc::clone(&recording)));
-        Ok(Self { address, target, line, recording, task })
+        let meter = Arc::<Mutex<Meter>>::default();
+        let deaths = Arc::new(watch::Sender::new(0));
+        let shared = Shared {
+            line: line.subscribe(),
+            recording: Arc::clone(&recording),
+            meter: Arc::clone(&meter),
+            deaths: Arc::clone(&deaths),
+        };
+        let task = tokio::spawn(relay(listener, target.subscribe(), shared));
+        Ok(Self { address, target, line, recording, meter, deaths, task })
     }
 
     /// Where new connections go: a server may come back on another port.
@@ -88,6 +133,29 @@ impl Link {
         self.line.send_replace(Line::Up);
     }
 
+    /// Bytes that went to the server since the relay was opened, over all connections.
+    pub fn passed_to_server(&self) -> u64 {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).to_server
+    }
+
+    /// Kills a process when `bytes` more bytes have gone to the server; not one more passes on that connection.
+    pub fn kill_after(&self, bytes: u64, process: u32) -> Result<()> {
+        let process = i32::try_from(process).context("a process id")?;
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.death = Some((meter.to_server + bytes, process));
+        Ok(())
+    }
+
+    /// Takes [`kill_after`](Self::kill_after) back.
+    pub fn spare(&self) {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).death = None;
+    }
+
+    /// Follows how many processes died by [`kill_after`](Self::kill_after).
+    pub fn deaths(&self) -> watch::Receiver<u64> {
+        self.deaths.subscribe()
+    }
+
     /// Begins to write down what passes, of all connections.
     pub fn record(&self) {
         *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
@@ -105,21 +173,17 @@ impl Drop for Link {
     }
 }
 
-async fn relay(
-    listener: TcpListener,
-    target: watch::Receiver<Option<SocketAddr>>,
-    line: watch::Receiver<Line>,
-    recording: Recording,
-) {
+async fn relay(listener: TcpListener, target: watch::Receiver<Option<SocketAddr>>, shared: Shared) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         let Some(target) = *target.borrow() else { continue };
-        connections.spawn(connection(client, target, line.clone(), Arc::clone(&recording)));
+        connections.spawn(connection(client, target, shared.clone()));
     }
 }
 
-async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, recording: Recording) {
+async fn connection(mut client: TcpStream, target: SocketAddr, shared: Shared) {
+    let mut line = shared.line.clone();
     if *line.borrow_and_update() == Line::Cut {
         return;
     }
@@ -131,8 +195,8 @@ async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::
     let (server_reader, server_writer) = server.split();
     let both = async {
         tokio::try_join!(
-            pass_on(client_reader, server_writer, &recording, false),
-            pass_on(server_reader, client_writer, &recording, true)
+            pass_on(client_reader, server_writer, &shared, false),
+            pass_on(server_reader, client_writer, &shared, true)
         )
     };
     tokio::select! {
@@ -150,7 +214,7 @@ async fn connection(mut client: TcpStream, target: SocketAddr, mut line: watch::
 async fn pass_on(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    recording: &Mutex<Option<Vec<Passed>>>,
+    shared: &Shared,
     to_client: bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
@@ -158,18 +222,52 @@ async fn pass_on(
         let count = from.read(&mut buffer).await?;
         let at = Instant::now();
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return to.shutdown().await };
-        if let Some(pieces) = recording.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        if let Some(pieces) = shared.recording.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
             && pieces.len() < RECORDED_PIECES
         {
             pieces.push(Passed { at, to_client, bytes: bytes.to_vec() });
         }
-        to.write_all(bytes).await?;
+        let (passes, dies) = if to_client {
+            (bytes.len(), None)
+        } else {
+            shared.meter.lock().unwrap_or_else(PoisonError::into_inner).pass(bytes.len())
+        };
+        to.write_all(&bytes[..passes]).await?;
+        if let Some(process) = dies {
+            // First the death, then the end of the connection: the process must not see it. One that is gone is what
+            // was wanted.
+            let _gone = kill(Pid::from_raw(process), Signal::SIGKILL);
+            shared.deaths.send_modify(|deaths| *deaths += 1);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_dies_when_exactly_so_many_bytes_have_passed() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let link = Link::open().await.unwrap();
+        link.lead_to(server.local_addr().unwrap());
+        let mut victim = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let mut client = TcpStream::connect(link.address()).await.unwrap();
+        let (mut peer, _) = server.accept().await.unwrap();
+        client.write_all(b"before").await.unwrap();
+        peer.read_exact(&mut [0; 6]).await.unwrap();
+        link.kill_after(5, victim.id().unwrap()).unwrap();
+        client.write_all(b"0123").await.unwrap();
+        peer.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(victim.try_wait().unwrap().is_none(), "four of five have passed");
+        client.write_all(b"456789").await.unwrap();
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"4");
+        assert!(!victim.wait().await.unwrap().success());
+        assert_eq!((link.passed_to_server(), *link.deaths().borrow()), (11, 1));
+    }
 
     #[tokio::test]
     async fn what_passes_is_written_down_in_both_directions_once_asked_for() {

@@ -4,6 +4,7 @@
 //! this process is killed (children watch their standard input). Never: sleeps for luck, looks inside a process.
 
 mod binaries;
+mod command;
 pub mod guest;
 mod http;
 mod link;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Longest wait for a ready line.
 const READY: Duration = Duration::from_secs(20);
@@ -25,6 +25,8 @@ pub type Ready = Value;
 pub struct Process {
     name: &'static str,
     child: Child,
+    /// Ours, for waiting on a child closes the input that it owns, and that is a second order to stop.
+    _stdin: Option<ChildStdin>,
     stdout: Option<BufReader<ChildStdout>>,
     log: PathBuf,
 }
@@ -42,7 +44,8 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self { name, child, stdout, log: log.to_owned() })
+        let stdin = child.stdin.take();
+        Ok(Self { name, child, _stdin: stdin, stdout, log: log.to_owned() })
     }
 
     /// Reads the one JSON line by which the child says that it is ready.
@@ -68,8 +71,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// `kill -9`, and waits until it is gone; one that ended by itself is.
     pub async fn kill(&mut self) -> Result<()> {
+        if !self.runs() {
+            return Ok(());
+        }
         self.child.kill().await.with_context(|| format!("killing {}", self.name))
     }
 

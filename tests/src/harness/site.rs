@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use uuid::Uuid;
 
 use super::binaries::{self, Binaries};
+use super::command::{run, run_with_input};
 use super::http::ApiClient;
 use super::link::Link;
 use super::process::Process;
@@ -29,8 +30,6 @@ encodes_per_day = 100000
 encodes_per_room_per_day = 100000
 grants_per_hour = 1000000
 "#;
-/// Longest run of a CLI command or an administration command of the cloud.
-const COMMAND: Duration = Duration::from_secs(60);
 
 /// What differs between sites.
 #[derive(Debug, Clone)]
@@ -51,6 +50,8 @@ pub struct SiteOptions {
     pub http: Option<String>,
     /// Further tables of the configuration.
     pub tables: String,
+    /// The bridge's state directory; one in the site's folder when `None`.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for SiteOptions {
@@ -64,6 +65,7 @@ impl Default for SiteOptions {
             relay_lock_server: false,
             http: None,
             tables: String::new(),
+            state: None,
         }
     }
 }
@@ -98,6 +100,9 @@ pub struct Site {
     stp: SocketAddr,
     http: SocketAddr,
     simulator_arguments: Vec<String>,
+    state: PathBuf,
+    /// What the bridge takes for the kernel's boot id, when it is not the real one.
+    boot_id: Option<PathBuf>,
     folder: TempDir,
 }
 
@@ -152,6 +157,8 @@ impl Site {
             stp,
             http,
             simulator_arguments,
+            state: options.state.clone().unwrap_or_else(|| folder.path().join("state")),
+            boot_id: None,
             folder,
         };
         site.write_configuration(&options)?;
@@ -179,7 +186,7 @@ impl Site {
 
     /// The bridge's state directory.
     pub fn state(&self) -> PathBuf {
-        self.folder().join("state")
+        self.state.clone()
     }
 
     /// A fresh enrollment token, as the cloud prints it.
@@ -206,13 +213,48 @@ impl Site {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub async fn start_bridge(&mut self) -> Result<()> {
+        self.spawn_bridge()?;
+        self.bridge_ready().await
+    }
+
+    /// Starts the daemon; what it does from here on may be watched or cut short.
+    pub fn spawn_bridge(&mut self) -> Result<()> {
         let configuration = text(&self.configuration())?;
         let arguments = ["--config", configuration.as_str(), "run", "--announce", "--exit-with-stdin"];
         let log = self.folder().join("bridge.log");
-        let mut bridge = Process::start("the bridge", &self.binaries.bridge, &arguments, &log)?;
-        let ready = bridge.ready().await?;
-        self.health_address = field(&ready, "health")?;
+        let bridge = if let Some(boot_id) = &self.boot_id {
+            // In a mount namespace of its own the kernel's file can be another one; the process id stays.
+            let script = r#"mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@""#;
+            let (boot_id, program) = (text(boot_id)?, text(&self.binaries.bridge)?);
+            let wrapped = ["--mount", "sh", "-c", script, "sh", boot_id.as_str(), program.as_str()];
+            Process::start("the bridge", Path::new("unshare"), &[&wrapped, &arguments[..]].concat(), &log)?
+        } else {
+            Process::start("the bridge", &self.binaries.bridge, &arguments, &log)?
+        };
         self.bridge = Some(bridge);
+        Ok(())
+    }
+
+    /// Waits until the spawned daemon says that it is ready; one that does not is ended.
+    pub async fn bridge_ready(&mut self) -> Result<()> {
+        match self.bridge()?.ready().await {
+            Ok(ready) => {
+                self.health_address = field(&ready, "health")?;
+                Ok(())
+            }
+            Err(error) => {
+                self.kill_bridge().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on the daemon is started on a machine that was booted anew: what it remembers of the page cache is void.
+    /// Needs root.
+    pub fn reboot(&mut self) -> Result<()> {
+        let file = self.folder().join("boot-id");
+        std::fs::write(&file, format!("{}\n", Uuid::new_v4())).with_context(|| file.display().to_string())?;
+        self.boot_id = Some(file);
         Ok(())
     }
 
@@ -351,7 +393,7 @@ impl Site {
     }
 
     fn write_configuration(&self, options: &SiteOptions) -> Result<()> {
-        let folder = self.folder().display();
+        let (folder, state) = (self.folder().display(), self.state.display());
         let lock_server = self.lock_server_link.as_ref().map_or(self.stp, Link::address);
         let transport = match &options.http {
             None => format!("host = \"{}\"\nport = {}", lock_server.ip(), lock_server.port()),
@@ -360,7 +402,7 @@ impl Site {
         let configuration = format!(
             r#"
 [bridge]
-state_directory = "{folder}/state"
+state_directory = "{state}"
 control_socket = "{folder}/control.sock"
 policy_file = "{folder}/policy.toml"
 [health]
@@ -428,35 +470,6 @@ async fn start_simulator(
     let mut simulator = Process::start("the simulator", &binaries.simulator, &all, &folder.join("simulator.log"))?;
     let ready = simulator.ready().await?;
     Ok((simulator, ready))
-}
-
-async fn run(program: &Path, arguments: &[&str]) -> Result<String> {
-    let (code, stdout, stderr) = run_with_input(program, arguments, "").await?;
-    if code != 0 {
-        bail!("{} {} ended with {code}: {stderr}", program.display(), arguments.join(" "));
-    }
-    Ok(stdout)
-}
-
-async fn run_with_input(program: &Path, arguments: &[&str], input: &str) -> Result<(i32, String, String)> {
-    use tokio::io::AsyncWriteExt;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("starting {}", program.display()))?;
-    let mut stdin = child.stdin.take().context("standard input of the command")?;
-    // A command that does not read its input closes it; that is its right.
-    let _closed = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let output = tokio::time::timeout(COMMAND, child.wait_with_output())
-        .await
-        .with_context(|| format!("{} {} did not end", program.display(), arguments.join(" ")))??;
-    let decode = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok((output.status.code().unwrap_or(-1), decode(&output.stdout), decode(&output.stderr)))
 }
 
 fn reason<'status>(status: &'status Value, code: &str) -> Option<&'status Value> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
-use super::check::check;
-use super::desk;
+use super::check::{Verdict, check};
+use super::desk::{self, AtDesk};
 use super::figures::Figures;
 use super::history::{End, History, Settled};
 use super::load;
@@ -15,7 +15,7 @@ use super::witness;
 use crate::harness::{Site, SiteOptions, guest, until};
 
 /// Longest wait for a session; a lost one is tried again after some seconds, drawn by the bridge.
-const SESSION: Duration = Duration::from_secs(150);
+pub(super) const SESSION: Duration = Duration::from_secs(150);
 /// Longest wait for all work and reports to end; action attempts have a deadline of their own below it.
 const REST: Duration = Duration::from_secs(240);
 
@@ -56,9 +56,18 @@ pub async fn kill(options: Options, say: impl Fn(&str)) -> Result<Figures> {
     }
     rest(&site, &mut history).await?;
     let verdict = check(&site, &history).await?;
+    let cards = witness::writes(&site).await?.values().sum();
     Ok(Figures {
         seed: options.seed,
         cycles: options.cycles,
+        seconds: begun.elapsed().as_secs_f64(),
+        ..figures(&history, verdict, cards)
+    })
+}
+
+/// The figures of a history; seed, cycles and duration are the caller's.
+pub(super) fn figures(history: &History, verdict: Verdict, cards_written: u64) -> Figures {
+    Figures {
         commands: history.commands,
         encodes: history.attempts(),
         kills: history.kills,
@@ -68,12 +77,12 @@ pub async fn kill(options: Options, say: impl Fn(&str)) -> Result<Figures> {
         settled_by_evidence: history.settled(Settled::Evidence),
         settled_by_person: history.settled(Settled::Person),
         open: history.settled(Settled::Open),
-        cards_written: witness::writes(&site).await?.values().sum(),
+        cards_written,
         lost: verdict.lost,
         doubled: verdict.doubled,
         dishonest: verdict.dishonest,
-        seconds: begun.elapsed().as_secs_f64(),
-    })
+        ..Figures::default()
+    }
 }
 
 async fn cycle(site: &mut Site, directory: &guest::Directory, plan: &Cycle, history: &mut History) -> Result<()> {
@@ -85,12 +94,7 @@ async fn cycle(site: &mut Site, directory: &guest::Directory, plan: &Cycle, hist
     let at_desk = load::run(site, directory, plan, history).await?;
     site.kill_bridge().await?;
     history.kills += 1;
-    for one in at_desk {
-        let holder = one.holder;
-        let end = one.end().await?;
-        let open = history.holders[holder].encodes.iter_mut().rev().find(|encode| encode.attempt_id.is_none());
-        open.context("an encode at the desk that was noted")?.end = end;
-    }
+    noted(at_desk, history).await?;
     witness::at_rest(site).await?;
     let writes = witness::writes(site).await?;
     history.written_untold += untold(history, &writes);
@@ -104,8 +108,19 @@ async fn cycle(site: &mut Site, directory: &guest::Directory, plan: &Cycle, hist
     Ok(())
 }
 
+/// Waits for the encodes at the desk, and notes what the person there was told.
+pub(super) async fn noted(at_desk: Vec<AtDesk>, history: &mut History) -> Result<()> {
+    for one in at_desk {
+        let holder = one.holder;
+        let end = one.end().await?;
+        let open = history.holders[holder].encodes.iter_mut().rev().find(|encode| encode.attempt_id.is_none());
+        open.context("an encode at the desk that was noted")?.end = end;
+    }
+    Ok(())
+}
+
 /// Holders whose card was written while no asker of theirs has heard of it.
-fn untold(history: &History, writes: &std::collections::BTreeMap<String, u64>) -> u64 {
+pub(super) fn untold(history: &History, writes: &std::collections::BTreeMap<String, u64>) -> u64 {
     let told = |end: &End| matches!(end, End::Success);
     let count = history.holders.iter().filter(|holder| {
         let last = holder.encodes.last();
@@ -117,7 +132,7 @@ fn untold(history: &History, writes: &std::collections::BTreeMap<String, u64>) -
 }
 
 /// Asks the API about every attempt whose end is not known yet.
-async fn learn(site: &Site, history: &mut History) -> Result<()> {
+pub(super) async fn learn(site: &Site, history: &mut History) -> Result<()> {
     for encode in history.holders.iter_mut().flat_map(|holder| &mut holder.encodes) {
         if let (End::Pending, Some(id)) = (&encode.end, &encode.attempt_id) {
             let attempt = guest::attempt(site, id).await?;
@@ -128,7 +143,7 @@ async fn learn(site: &Site, history: &mut History) -> Result<()> {
 }
 
 /// Faults off, link up, doubts settled; then waits until nothing is left to do or to tell.
-async fn rest(site: &Site, history: &mut History) -> Result<()> {
+pub(super) async fn rest(site: &Site, history: &mut History) -> Result<()> {
     site.link.mend();
     site.wait_for_cloud(SESSION).await?;
     desk::resolve(site, history).await?;

@@ -44,7 +44,13 @@ pub(super) async fn run(
     Ok(at_desk)
 }
 
-async fn create(site: &Site, directory: &guest::Directory, room: usize, history: &mut History) -> Result<()> {
+/// A grant for somebody new.
+pub(super) async fn create(
+    site: &Site,
+    directory: &guest::Directory,
+    room: usize,
+    history: &mut History,
+) -> Result<()> {
     let name = format!("Tried {:05} Example", history.holders.len());
     let grant = guest::grant(site, directory, &name, &["Main entrance", ROOMS[room]]).await?;
     let made = site.api.post("/access_grants/get", json!({ "access_grant_id": grant.access_grant_id })).await?;

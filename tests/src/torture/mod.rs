@@ -6,14 +6,22 @@
 
 mod check;
 mod desk;
+mod disk;
+mod disk_site;
 mod figures;
 mod history;
 mod kill;
 mod load;
 mod plan;
+mod points;
+mod power;
 mod soak;
+mod window;
 mod witness;
 
+pub use disk::{DiskFigures, DiskOptions, disk};
 pub use figures::Figures;
 pub use kill::{Options, kill};
+pub use points::{Kind, PointFigures, PointOptions, points};
+pub use power::{PowerFigures, PowerOptions, live};
 pub use soak::{SoakFigures, SoakOptions, soak};

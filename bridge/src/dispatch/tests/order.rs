@@ -265,3 +265,14 @@ async fn draining_ends_what_waits_and_finishes_what_runs() {
     assert_eq!(bench.states(ignored), []);
     bench.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_engine_has_drained_at_once() {
+    let mut bench = Bench::new();
+    let done = bench.give(grant("u1", &["101"])).await;
+    bench.until(done, CommandState::Succeeded).await;
+    bench.wait(Duration::from_secs(120)).await;
+    let drained = tokio::time::timeout(Duration::from_millis(1), bench.handle.ask(EngineRequest::Drain)).await;
+    drained.expect("no commit has to come first").expect("runs");
+    bench.stop().await;
+}
