@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use lockbridge_tests::torture::{Options, kill};
+use clap::{Args, Parser, Subcommand};
+use lockbridge_tests::torture::{Options, kill, world};
+use serde_json::Value;
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
 #[derive(Debug, Parser)]
@@ -14,43 +15,62 @@ use lockbridge_tests::torture::{Options, kill};
 struct Arguments {
     #[command(subcommand)]
     how: How,
+    #[command(flatten)]
+    common: Common,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Args)]
+struct Common {
+    /// Draws the load and the places where it breaks; without it, the time does.
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Write the figures as JSON to this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
 enum How {
     /// Random `kill -9` of the bridge under load.
     Kill {
         /// How many deaths.
         #[arg(long, default_value_t = 200)]
         cycles: u64,
-        /// Draws the load and the moments of death; without it, the time does.
-        #[arg(long)]
-        seed: Option<u64>,
-        /// Write the figures as JSON to this file.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
     },
+    /// Power cuts of the core in one process, on a disk in memory, between a scripted cloud and lock server.
+    World {
+        /// How many cuts.
+        #[arg(long, default_value_t = 10_000)]
+        cuts: u64,
+    },
+}
+
+/// What came of it.
+struct Outcome {
+    table: String,
+    json: Value,
+    held: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let How::Kill { cycles, seed, json } = Arguments::parse().how;
-    let seed = seed.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs());
-    say(&format!("{cycles} cycles, seed {seed}"));
+    let Arguments { how, common } = Arguments::parse();
+    let seed = common.seed.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs());
+    say(&format!("{how:?}, seed {seed}"));
     let ran = tokio::select! {
-        ran = kill(Options { cycles, seed }, say) => ran,
+        ran = run(how, seed) => ran,
         _interrupt = tokio::signal::ctrl_c() => return ExitCode::from(130),
     };
-    let figures = match ran {
-        Ok(figures) => figures,
+    let outcome = match ran {
+        Ok(outcome) => outcome,
         Err(error) => {
             say(&format!("The run ended early (seed {seed}): {error:#}"));
             return ExitCode::FAILURE;
         }
     };
-    say(&figures.table());
-    if let Some(file) = json {
-        let written = serde_json::to_vec_pretty(&figures)
+    say(&outcome.table);
+    if let Some(file) = common.json {
+        let written = serde_json::to_vec_pretty(&outcome.json)
             .map_err(std::io::Error::other)
             .and_then(|bytes| std::fs::write(&file, bytes));
         if let Err(error) = written {
@@ -58,7 +78,28 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    if figures.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if outcome.held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run(how: How, seed: u64) -> anyhow::Result<Outcome> {
+    match how {
+        How::Kill { cycles } => {
+            let figures = kill(Options { cycles, seed }, say).await?;
+            Ok(Outcome { table: figures.table(), json: serde_json::to_value(&figures)?, held: figures.held() })
+        }
+        How::World { cuts } => {
+            let options = world::Options { cuts, seed, lying_disk: false };
+            let figures = apart(move || world::power(options, say)).await?;
+            Ok(Outcome { table: figures.table(), json: serde_json::to_value(&figures)?, held: figures.held() })
+        }
+    }
+}
+
+/// On a thread of its own, which ends with the process: what runs there has a runtime and a clock of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("torture".to_owned()).spawn(move || done.send(work()).is_ok())?;
+    ended.await?
 }
 
 /// A closed pipe changes nothing: the exit code still tells.

@@ -12,6 +12,7 @@ mod kill;
 mod load;
 mod plan;
 mod witness;
+pub mod world;
 
 pub use figures::Figures;
 pub use kill::{Options, kill};
