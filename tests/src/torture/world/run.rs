@@ -32,7 +32,7 @@ use super::truth::Truth;
 /// Runs before a lineage of disks ends and a new one begins.
 const RUNS: u64 = 12;
 /// Cuts sampled from each run.
-const CUTS: u64 = 20;
+const CUTS: u64 = 25;
 /// One recovery in so many is run until nothing is left to do.
 const SETTLED: u64 = 5;
 /// Longest time, by the world's clock, until everything has ended.

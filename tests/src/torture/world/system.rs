@@ -117,7 +117,7 @@ impl LockSystem for WorldSystem {
                 |id: String, kind| InventoryItem { external_id: id, kind: Some(kind), ..InventoryItem::default() };
             let entrance = ObservedEntrance { can_unlock_with_card: true, ..ObservedEntrance::default() };
             let mut items: Vec<InventoryItem> =
-                (0..DOORS).map(|number| item(door(number), Kind::Entrance(entrance.clone()))).collect();
+                (0..DOORS).map(|number| item(door(number), Kind::Entrance(entrance))).collect();
             items.extend(ENCODERS.map(|encoder| item(encoder.to_owned(), Kind::Encoder(ObservedEncoder {}))));
             // A closed channel is the engine's end; nobody waits for the scan then.
             for piece in [Intake::Observed(items), Intake::ScanComplete] {
