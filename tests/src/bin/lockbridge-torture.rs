@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lockbridge_tests::torture::{Options, kill, world};
+use lockbridge_tests::torture::{Options, corrupt, kill, world};
 use serde_json::Value;
 
 /// Breaks the bridge on purpose, and judges by the simulator's count. Exit code 0 only if everything promised held.
@@ -42,6 +42,12 @@ enum How {
         /// How many cuts.
         #[arg(long, default_value_t = 10_000)]
         cuts: u64,
+    },
+    /// Damaged state folders: bytes, files, checkpoints, the working set.
+    Corrupt {
+        /// How many corruptions.
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
     },
 }
 
@@ -90,6 +96,10 @@ async fn run(how: How, seed: u64) -> anyhow::Result<Outcome> {
         How::World { cuts } => {
             let options = world::Options { cuts, seed, lying_disk: false };
             let figures = apart(move || world::power(options, say)).await?;
+            Ok(Outcome { table: figures.table(), json: serde_json::to_value(&figures)?, held: figures.held() })
+        }
+        How::Corrupt { count } => {
+            let figures = apart(move || corrupt::corrupt(corrupt::Options { count, seed }, say)).await?;
             Ok(Outcome { table: figures.table(), json: serde_json::to_value(&figures)?, held: figures.held() })
         }
     }

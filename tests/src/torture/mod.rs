@@ -5,6 +5,7 @@
 //! the simulator's durable log of physical effects, never by the bridge's own count. Never: passes over a wait that ran out.
 
 mod check;
+pub mod corrupt;
 mod desk;
 mod figures;
 mod history;

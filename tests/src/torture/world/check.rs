@@ -33,6 +33,9 @@ pub(crate) fn opened(opening: &Opening, world: &World, truth: &Truth, figures: &
     if !opening.opened.damage.is_empty() {
         figures.dishonest.push(format!("a power cut was called damage: {:?}", opening.opened.damage));
     }
+    if !opening.lost.is_empty() {
+        figures.lost.push(format!("the fold misses entries: {:?}", opening.lost));
+    }
     entries(&opening.journal, last, truth, figures);
     let hub = &world.hub;
     let decided = truth.decided_through(last);

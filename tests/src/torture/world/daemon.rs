@@ -80,21 +80,22 @@ pub(crate) struct Opening {
     pub(crate) state: Box<dyn State>,
     /// Of the working set.
     pub(crate) origin: Option<Origin>,
+    /// Entries that the fold misses.
+    pub(crate) lost: Vec<(u64, u64)>,
 }
 
 /// Opens both in `directory`.
 pub(crate) fn open(live: &Live, directory: &Path, folding: Folding) -> anyhow::Result<Opening> {
     let (journal, opened) = Journal::open(directory, journal_options(live)).context("open the journal")?;
-    let (state, origin): (Box<dyn State>, _) = match folding {
-        Folding::Memory => (Box::new(MemoryState::fold(&journal)?), None),
+    let (state, origin, lost): (Box<dyn State>, _, _) = match folding {
+        Folding::Memory => (Box::new(MemoryState::fold(&journal)?), None, Vec::new()),
         Folding::Sled => {
             let set = WorkingSet::open(directory, &journal, JournalFold, set_options());
             let (set, found) = set.context("open the working set")?;
-            anyhow::ensure!(found.lost.is_empty(), "the fold misses entries: {:?}", found.lost);
-            (Box::new(SledState(set)), Some(found.origin))
+            (Box::new(SledState(set)), Some(found.origin), found.lost)
         }
     };
-    Ok(Opening { journal, opened, state, origin })
+    Ok(Opening { journal, opened, state, origin, lost })
 }
 
 /// The running core.

@@ -103,7 +103,7 @@ impl<M: std::fmt::Debug + Send + 'static> PowerDisk<M> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a mark into the order, made by `make` while nothing else can happen at the disk.
+    /// Puts a mark into the order.
     pub(crate) fn mark(&self, mark: M) {
         self.state().record.push(Event::Mark(mark));
     }
@@ -116,6 +116,13 @@ impl<M: std::fmt::Debug + Send + 'static> PowerDisk<M> {
     /// Everything that happened so far; the disk begins a new record.
     pub(crate) fn take_record(&self) -> Vec<Event<M>> {
         std::mem::take(&mut self.state().record)
+    }
+
+    /// What it holds now, flushed or not.
+    pub(crate) fn image(&self) -> Image {
+        let state = self.state();
+        let data = |inode| Arc::new(state.files.get(inode).cloned().unwrap_or_default());
+        Image { files: state.names.iter().map(|(name, inode)| (name.clone(), data(inode))).collect() }
     }
 
     /// From now on commits wait before their flush for a [`permit`](Self::permit).

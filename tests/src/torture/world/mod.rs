@@ -10,20 +10,21 @@
 //! bridge's word for anything it judges.
 
 mod authority;
-mod check;
-mod daemon;
-mod disk;
+pub(super) mod check;
+pub(super) mod daemon;
+pub(super) mod disk;
 mod figures;
+pub(super) mod ground;
 mod hub;
-mod image;
-mod live;
+pub(super) mod image;
+pub(super) mod live;
 mod load;
 mod log;
 mod run;
 mod site;
-mod state;
-mod system;
-mod truth;
+pub(super) mod state;
+pub(super) mod system;
+pub(super) mod truth;
 
 pub use figures::Figures;
 pub use run::{Options, power};

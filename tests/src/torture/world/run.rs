@@ -1,33 +1,27 @@
 //! The driver: runs of the daemon under load, each followed by sampled power cuts of its record; the next run begins on
 //! one of the images that the cuts left.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use lockbridge::dispatch::{DoubtVerdict, EngineRequest};
 use lockbridge::state::Origin;
-use lockbridge::system::Operation;
 use lockbridge_protocol::ids::CommandId;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-use tempfile::TempDir;
+use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::authority::START_MS;
 use super::check;
-use super::daemon::{Daemon, Folding, POLICY, open, pause};
-use super::disk::{Event, PowerDisk};
+use super::daemon::{Daemon, Folding, open};
+use super::disk::PowerDisk;
 use super::figures::Figures;
+use super::ground::{Ground, LATE_CARD, Run, Standing, copy, follow, have_late_effects};
 use super::hub::Wish;
-use super::image::{Follower, Image};
-use super::live::{Live, Mark, What, World};
-use super::load::Load;
-use super::site::is_blind;
+use super::image::Follower;
+use super::live::{Live, World};
 use super::state::MemoryState;
 use super::system::WorldSystem;
-use super::truth::Truth;
 
 /// Runs before a lineage of disks ends and a new one begins.
 const RUNS: u64 = 12;
@@ -39,8 +33,6 @@ const SETTLED: u64 = 5;
 const REST: Duration = Duration::from_secs(3_600);
 /// A person looks at doubts that the lock server has not settled by then.
 const PERSON: Duration = Duration::from_secs(150);
-/// Latest end of a card that was being written when the daemon died; an encoder waits no longer.
-const LATE_CARD: Duration = Duration::from_secs(25);
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -54,18 +46,6 @@ pub struct Options {
     pub lying_disk: bool,
 }
 
-/// A world between two runs of the daemon.
-#[derive(Debug, Clone, Default)]
-struct Standing {
-    image: Image,
-    world: World,
-    truth: Truth,
-    /// Requests that were under way, and may yet have their effect.
-    late: Vec<(Duration, Arc<Operation>)>,
-    /// The working set of the last run, when only the process died.
-    set: Option<PathBuf>,
-}
-
 /// Runs it; `say` gets a line now and then. Everything happens on this thread's own paused runtime.
 pub fn power(options: Options, say: impl Fn(&str)) -> anyhow::Result<Figures> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
@@ -77,18 +57,14 @@ async fn lineages(options: Options, say: &impl Fn(&str)) -> anyhow::Result<Figur
     let mut figures = Figures { seed: options.seed, ..Figures::default() };
     let mut said = 0;
     for lineage in 0.. {
-        let folder = folder()?;
-        let policy = folder.path().join("policy.toml");
-        std::fs::write(&policy, POLICY)?;
-        let mut bench =
-            Bench { options, lineage, folder, policy, directories: 0, figures, random: seeded(&options, &[lineage]) };
-        let mut standing = Standing { world: World { now_ms: START_MS, ..World::default() }, ..Standing::default() };
+        let mut bench = Bench { ground: Ground::new(options.seed, options.lying_disk, lineage)?, figures };
+        let mut standing = Standing::beginning();
         for run in 0..RUNS {
             if bench.figures.cuts >= options.cuts {
                 break;
             }
             standing = bench
-                .run(standing, run)
+                .round(standing, run)
                 .await
                 .with_context(|| format!("lineage {lineage}, run {run} of seed {}", options.seed))?;
         }
@@ -105,27 +81,9 @@ async fn lineages(options: Options, say: &impl Fn(&str)) -> anyhow::Result<Figur
     Ok(figures)
 }
 
-/// In memory where there is a place for it: nothing here rests on the machine's disk.
-fn folder() -> std::io::Result<TempDir> {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
-}
-
-fn seeded(options: &Options, path: &[u64]) -> StdRng {
-    let mixed = path.iter().fold(options.seed, |seed, step| {
-        (seed ^ step.wrapping_add(1)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
-    });
-    StdRng::seed_from_u64(mixed)
-}
-
 struct Bench {
-    options: Options,
-    lineage: u64,
-    folder: TempDir,
-    policy: PathBuf,
-    directories: u64,
+    ground: Ground,
     figures: Figures,
-    random: StdRng,
 }
 
 /// What ended the daemon.
@@ -136,64 +94,33 @@ enum End {
 }
 
 impl Bench {
-    fn directory(&mut self) -> PathBuf {
-        self.directories += 1;
-        self.folder.path().join(format!("state-{}", self.directories))
-    }
-
-    /// One run of the daemon under load on what stands, and its cuts; gives where the next run begins.
-    async fn run(&mut self, standing: Standing, number: u64) -> anyhow::Result<Standing> {
-        let random = |part: u64| seeded(&self.options, &[self.lineage, number, part]);
-        let (load, faults, pauses) = (random(1), random(2), random(3));
-        let disk = PowerDisk::new(&standing.image, self.options.lying_disk);
-        let directory = self.directory();
-        if let Some(set) = &standing.set {
-            std::fs::rename(set, &directory).context("take over the state folder")?;
-        }
-        let live = Live::new(disk, standing.world, standing.truth);
-        let begun = live.world().clone();
-        let opening = open(&live, &directory, Folding::Sled)?;
-        self.note_origin(opening.origin.as_ref());
-        live.truth().truncate(opening.opened.last_sequence);
-        let opened_at = live.disk.length();
-        let system = WorldSystem::new(Arc::clone(&live), Some(faults));
-        let daemon = Daemon::start(Arc::clone(&live), opening, system, &self.policy, Some(pauses)).await?;
-        let before = live.truth().last();
-        have_late_effects(&live, standing.late);
-        let acts = self.random.random_range(10..60);
-        Load::new(self.lineage * 1_000 + number, load).run(&daemon, acts).await?;
-        sleep(pause(&mut self.random, Duration::from_millis(40))).await;
-        let end = live.disk.length();
-        daemon.kill().await;
-        let mut record = live.disk.take_record();
-        record.truncate(end);
-        let truth = live.truth().clone();
+    /// One run under load and its cuts; gives where the next run begins.
+    async fn round(&mut self, standing: Standing, number: u64) -> anyhow::Result<Standing> {
+        let run = self.ground.run(standing, number).await?;
+        self.note_origin(run.origin.as_ref());
         self.figures.sessions += 1;
-        self.figures.entries += truth.last() - before;
-        let mut one = Figures::default();
-        one.dishonest.extend(live.take_problems());
-        self.figures.add(one, &format!("lineage {} run {number}", self.lineage));
-        let place = Place { image: standing.image, begun, record, opened_at, truth, directory, number };
-        self.cuts(place).await
+        self.figures.entries += run.entries;
+        let one = Figures { dishonest: run.problems.clone(), ..Figures::default() };
+        self.figures.add(one, &format!("lineage {} run {number}", self.ground.lineage));
+        self.cuts(run).await
     }
 
     /// Cuts a run at sampled places.
-    async fn cuts(&mut self, place: Place) -> anyhow::Result<Standing> {
-        let Place { image, begun, record, opened_at, truth, directory, number } = place;
-        let count = CUTS.min(self.options.cuts - self.figures.cuts.min(self.options.cuts)).max(1);
-        let mut places: Vec<usize> = (0..count).map(|_| self.random.random_range(0..=record.len())).collect();
+    async fn cuts(&mut self, run: Run) -> anyhow::Result<Standing> {
+        let Run { image, begun, record, opened_at, truth, directory, number, .. } = run;
+        let mut places: Vec<usize> = (0..CUTS).map(|_| self.ground.random.random_range(0..=record.len())).collect();
         places.sort_unstable();
-        let next = self.random.random_range(0..places.len() + 2);
+        let next = self.ground.random.random_range(0..places.len() + 2);
         let (commands, cards) = (begun.hub.commands.len() as u64, begun.site.cards());
         let (mut follower, mut world, mut done) = (Follower::new(&image), begun, 0);
         let mut chosen = None;
         for (index, cut) in places.iter().enumerate() {
             follow(&mut follower, &mut world, &record[done..*cut]);
             done = *cut;
-            let left = follower.power_cut(&mut self.random);
-            let standing = self.left(left, &world, &truth);
+            let left = follower.power_cut(&mut self.ground.random);
+            let standing = self.ground.left(left, &world, &truth);
             self.figures.cuts_in_recovery += u64::from(*cut < opened_at);
-            let name = format!("lineage {} run {number} cut {index} at {cut} of {}", self.lineage, record.len());
+            let name = format!("lineage {} run {number} cut {index} at {cut} of {}", self.ground.lineage, record.len());
             self.cut(&standing, &world, &directory, End::Power, &name).await?;
             if index == next {
                 chosen = Some(standing);
@@ -202,31 +129,15 @@ impl Bench {
         follow(&mut follower, &mut world, &record[done..]);
         self.figures.commands += world.hub.commands.len() as u64 - commands;
         self.figures.cards += world.site.cards() - cards;
-        let mut killed = self.left(follower.page_cache(), &world, &truth);
-        let kept = self.directory();
+        let mut killed = self.ground.left(follower.page_cache(), &world, &truth);
+        let kept = self.ground.directory();
         copy(&directory, &kept)?;
         killed.set = Some(kept);
-        let name = format!("lineage {} run {number} killed at {}", self.lineage, record.len());
+        let name = format!("lineage {} run {number} killed at {}", self.ground.lineage, record.len());
         self.cut(&killed, &world, &directory, End::Kill, &name).await?;
         let standing = chosen.unwrap_or(killed);
-        self.clean(standing.set.as_deref())?;
+        self.ground.clean(standing.set.as_deref())?;
         Ok(standing)
-    }
-
-    /// What stands after a cut: requests under way may still have their effect.
-    fn left(&mut self, image: Image, world: &World, truth: &Truth) -> Standing {
-        let mut standing = Standing { image, world: world.clone(), truth: truth.clone(), late: Vec::new(), set: None };
-        for operation in standing.world.end_calls() {
-            if self.random.random_range(0..2) == 0 {
-                if is_blind(&operation) {
-                    standing.late.push((pause(&mut self.random, LATE_CARD), operation));
-                } else {
-                    // A lock server ends a request that it has before it takes one of a later connection.
-                    standing.world.site.apply(&operation);
-                }
-            }
-        }
-        standing
     }
 
     /// Starts the daemon on what a cut left, and judges.
@@ -259,9 +170,9 @@ impl Bench {
         end: End,
         one: &mut Figures,
     ) -> anyhow::Result<()> {
-        let disk = PowerDisk::new(&standing.image, self.options.lying_disk);
+        let disk = PowerDisk::new(&standing.image, self.ground.lying_disk);
         let live = Live::new(disk, standing.world.clone(), standing.truth.clone());
-        let directory = self.directory();
+        let directory = self.ground.directory();
         let folding = self.working_set(last_run, &directory, end)?;
         let opening = open(&live, &directory, folding)?;
         if folding == Folding::Sled {
@@ -273,10 +184,10 @@ impl Bench {
         self.figures.window_attempts += expected.in_window.len() as u64;
         live.truth().truncate(expected.last);
         let system = WorldSystem::new(Arc::clone(&live), None);
-        let daemon = Daemon::start(Arc::clone(&live), opening, system, &self.policy, None).await?;
+        let daemon = Daemon::start(Arc::clone(&live), opening, system, &self.ground.policy, None).await?;
         check::recovered(&daemon, &expected, one).await?;
         have_late_effects(&live, standing.late.clone());
-        if self.random.random_range(0..SETTLED) == 0 {
+        if self.ground.random.random_range(0..SETTLED) == 0 {
             self.settle(&daemon, one).await?;
         } else {
             daemon.connect().await?;
@@ -295,7 +206,7 @@ impl Bench {
             copy(last_run, directory)?;
             return Ok(Folding::Sled);
         }
-        match self.random.random_range(0..10) {
+        match self.ground.random.random_range(0..10) {
             0 => {
                 copy(last_run, directory)?;
                 std::fs::write(directory.join("working-set.trust"), "00000000-0000-4000-8000-000000000000 0")?;
@@ -344,48 +255,6 @@ impl Bench {
         check::at_rest(&daemon.live.world(), one);
         Ok(())
     }
-
-    /// Removes the folders of this lineage but the one that is still needed.
-    fn clean(&self, keep: Option<&Path>) -> anyhow::Result<()> {
-        for entry in std::fs::read_dir(self.folder.path())? {
-            let path = entry?.path();
-            if path.is_dir() && Some(path.as_path()) != keep {
-                std::fs::remove_dir_all(&path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A run that ended, to be cut.
-struct Place {
-    image: Image,
-    begun: World,
-    record: Vec<Event<Mark>>,
-    opened_at: usize,
-    truth: Truth,
-    directory: PathBuf,
-    number: u64,
-}
-
-fn follow(follower: &mut Follower, world: &mut World, events: &[Event<Mark>]) {
-    for event in events {
-        match event {
-            Event::Disk(operation) => follower.apply(operation),
-            Event::Mark(mark) => world.take(mark),
-        }
-    }
-}
-
-/// Requests of the daemon that died, which the lock server still had.
-fn have_late_effects(live: &Arc<Live>, late: Vec<(Duration, Arc<Operation>)>) {
-    for (pause, operation) in late {
-        let live = Arc::clone(live);
-        tokio::spawn(async move {
-            sleep(pause).await;
-            live.happen(What::Effect { call: u64::MAX, operation });
-        });
-    }
 }
 
 /// A person looks at what the lock server could not settle, and says what is there.
@@ -408,21 +277,6 @@ async fn person(daemon: &Daemon) -> anyhow::Result<()> {
         let resolved = daemon.ask(|done| EngineRequest::Resolve { command_id, verdict, who, done }).await?;
         if let Err(error) = resolved {
             daemon.live.problem(format!("the doubt {command_id} could not be settled: {error}"));
-        }
-    }
-    Ok(())
-}
-
-/// Copies the state folder without its journal, which is on the disk of the world.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), &target)?;
         }
     }
     Ok(())

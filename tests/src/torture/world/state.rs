@@ -86,6 +86,15 @@ impl MemoryState {
         Ok(Self(Arc::new(Mutex::new(store))))
     }
 
+    /// Folds these entries, by sequence.
+    pub(crate) fn of<'a>(entries: impl Iterator<Item = (u64, &'a [u8])>) -> Result<Self, StoreError> {
+        let mut store = MemoryStore::default();
+        for (sequence, payload) in entries {
+            JournalFold.apply(&mut store, sequence, payload)?;
+        }
+        Ok(Self(Arc::new(Mutex::new(store))))
+    }
+
     fn store(&self) -> MutexGuard<'_, MemoryStore> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,177 @@
+//! What must hold when the core is started on a damaged folder.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockbridge::dispatch::EngineRequest;
+use lockbridge::journal::{Damage, Journal, Replayed};
+use lockbridge::state::{Origin, Pair};
+use lockbridge_protocol::journal::CheckpointHeader;
+
+use super::figures::Figures;
+use crate::torture::world::daemon::{Daemon, Folding, Opening, open};
+use crate::torture::world::disk::PowerDisk;
+use crate::torture::world::image::Image;
+use crate::torture::world::live::{Live, Mark, World};
+use crate::torture::world::state::MemoryState;
+use crate::torture::world::system::WorldSystem;
+use crate::torture::world::truth::Truth;
+
+/// The folder before it was damaged.
+pub(super) struct Sound<'a> {
+    pub(super) world: &'a World,
+    /// Exactly what the journal holds.
+    pub(super) truth: &'a Truth,
+    /// Its fold.
+    pub(super) pairs: &'a [Pair],
+    /// The journal was durable at least this far when the daemon last started or closed, as the folder itself notes.
+    pub(super) noted: u64,
+}
+
+/// Starts the core on `image` in `state` and judges; then once more.
+pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy: &Path, one: &mut Figures) {
+    let live = Live::new(PowerDisk::new(image, false), sound.world.clone(), sound.truth.clone());
+    let begun = Instant::now();
+    let Some(opening) = opened(&live, state, one, "") else { return };
+    match &opening.origin {
+        Some(Origin::Kept) => one.sets_kept += 1,
+        Some(Origin::Rebuilt { .. }) => {
+            one.sets_rebuilt += 1;
+            one.slowest_rebuild_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
+        None => {}
+    }
+    let last = opening.opened.last_sequence;
+    let given = content(&opening, sound, image, one);
+    live.truth().truncate(last);
+    if live.truth().last() != last {
+        one.silent.push(format!("recovered through {last}, which was never reached"));
+        return;
+    }
+    let system = WorldSystem::new(Arc::clone(&live), None);
+    let daemon = match Daemon::start(Arc::clone(&live), opening, system, policy, None).await {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            one.refused.push(format!("the engine does not run: {error:#}"));
+            return;
+        }
+    };
+    if let Err(error) = daemon.ask(EngineRequest::Doubts).await {
+        one.panicked.push(format!("the engine ended: {error:#}"));
+    }
+    daemon.kill().await;
+    one.unstable.extend(live.take_problems());
+    again(&live, state, given, one);
+}
+
+fn opened(live: &Live, state: &Path, one: &mut Figures, which: &str) -> Option<Opening> {
+    match catch_unwind(AssertUnwindSafe(|| open(live, state, Folding::Sled))) {
+        Err(_) => one.panicked.push(format!("opening{which} panicked")),
+        Ok(Err(error)) => one.refused.push(format!("opening{which}: {error:#}")),
+        Ok(Ok(opening)) => return Some(opening),
+    }
+    None
+}
+
+/// Everything recovered is what was given, and everything else is reported. Gives how many entries there are.
+fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figures) -> u64 {
+    let (end, last) = (sound.truth.last(), opening.opened.last_sequence);
+    let given = given(&opening.journal, sound.truth, one);
+    let lost: Vec<(u64, u64)> = opening.lost.clone();
+    let held = opening.state.pairs(&[], &[1], usize::MAX).unwrap_or_default();
+    let whole = held == sound.pairs;
+    if !whole {
+        // What the fold says it holds is all that was given, without what it says it misses.
+        let known = (1..=last.min(end)).filter(|it| !lost.iter().any(|(from, through)| (from..=through).contains(&it)));
+        let known = known.filter_map(|sequence| Some((sequence, &**sound.truth.entry(sequence)?)));
+        match MemoryState::of(known) {
+            Ok(expected) if expected.all() == held => {}
+            Ok(_) => one.silent.push(format!(
+                "{:?}, {:?}: the fold is not what was given up to {last} of {end} without {lost:?}",
+                opening.origin, opening.opened.damage
+            )),
+            Err(error) => one.silent.push(format!("the fold could not be compared: {error}")),
+        }
+    }
+    if last < end {
+        tail(opening, sound, image, &lost, one);
+    } else if whole {
+        one.whole += 1;
+    } else {
+        one.reported += 1;
+    }
+    given
+}
+
+/// The journal ends too early. That is knowable when a checkpoint, the folder's own note, or damage says so.
+fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, lost: &[(u64, u64)], one: &mut Figures) {
+    let (end, last) = (sound.truth.last(), opening.opened.last_sequence);
+    let damage = opening.opened.damage.iter().filter_map(|damage| match damage {
+        Damage::Lost { from, through, .. } => Some((*from, *through)),
+        _ => None,
+    });
+    let reported = damage.chain(lost.iter().copied()).any(|(_, through)| through > last)
+        || opening.opened.damage.iter().any(|damage| !matches!(damage, Damage::Lost { .. }));
+    let checkpoints = image.files.iter().filter(|(name, _)| name.ends_with(".checkpoint"));
+    let headers = checkpoints.filter_map(|(name, data)| {
+        let header = CheckpointHeader::decode(data).ok()?;
+        (name.starts_with(&format!("{:016x}", header.sequence)) && header.store_id == opening.opened.store_id)
+            .then_some(header.sequence)
+    });
+    let knowable = headers.max().unwrap_or(0).max(sound.noted);
+    if reported {
+        one.reported += 1;
+    } else if last < knowable {
+        one.silent.push(format!("the journal ends at {last} of {end}, {knowable} is on record, and nothing is said"));
+    } else {
+        one.tails += 1;
+        let hub = &sound.world.hub;
+        let decided = sound.truth.decided_through(last);
+        let told = lockbridge::state::fold::View::new(&*opening.state).meta().map_or(0, |meta| meta.reports_last);
+        one.tails_known_to_cloud += u64::from(decided < hub.acknowledged || told < hub.cursor());
+    }
+}
+
+/// Entries the journal gives, all of them true; gaps between them are told.
+fn given(journal: &Journal, truth: &Truth, one: &mut Figures) -> u64 {
+    let mut count = 0;
+    let mut due = None;
+    for replayed in journal.replay(1) {
+        match replayed {
+            Ok(Replayed::Entry { sequence, payload, .. }) => {
+                if truth.entry(sequence).is_none_or(|entry| **entry != *payload) {
+                    one.silent.push(format!("entry {sequence} is not what was given"));
+                }
+                if due.is_some_and(|due| due != sequence) {
+                    one.silent.push(format!("entry {sequence} follows where {due:?} was due, without a word"));
+                }
+                due = Some(sequence + 1);
+                count += 1;
+            }
+            Ok(Replayed::Lost { through, .. }) => due = Some(through + 1),
+            Err(error) => one.refused.push(format!("replay: {error}")),
+        }
+    }
+    count
+}
+
+/// The second start finds what the first found and what came since.
+fn again(first: &Live, state: &Path, given_first: u64, one: &mut Figures) {
+    let truth = first.truth().clone();
+    let disk: PowerDisk<Mark> = PowerDisk::new(&first.disk.image(), false);
+    let second = Live::new(disk, first.world().clone(), truth.clone());
+    let Some(opening) = opened(&second, state, one, " again") else { return };
+    if opening.opened.last_sequence != truth.last() {
+        let last = opening.opened.last_sequence;
+        one.unstable.push(format!("ended at {}, and begins again at {last}", truth.last()));
+    }
+    let mut told = Figures::default();
+    let count = given(&opening.journal, &truth, &mut told);
+    one.unstable.append(&mut told.silent);
+    one.refused.append(&mut told.refused);
+    if count < given_first {
+        one.unstable.push(format!("gave {given_first} entries, and then {count}"));
+    }
+}
