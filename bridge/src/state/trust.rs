@@ -29,8 +29,9 @@ impl Trust {
     /// Why the files cannot be believed, or how many unclean ends they have seen. Trust is gone after this until
     /// [`begin`](Self::begin).
     pub(super) fn take(&self) -> io::Result<Result<u32, &'static str>> {
-        let content = match fs::read_to_string(&self.path) {
-            Ok(content) => content,
+        let content = match fs::read(&self.path) {
+            // Bytes that are no text are an unknown state, and must not keep the daemon from starting.
+            Ok(content) => String::from_utf8_lossy(&content).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err("it was not there, or had failed")),
             Err(error) => return Err(error),
         };

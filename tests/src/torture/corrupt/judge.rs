@@ -8,7 +8,7 @@ use std::time::Instant;
 use lockbridge::dispatch::EngineRequest;
 use lockbridge::journal::{Damage, Journal, Replayed};
 use lockbridge::state::{Origin, Pair};
-use lockbridge_protocol::journal::CheckpointHeader;
+use lockbridge_protocol::journal::{CheckpointHeader, StoreId};
 
 use super::figures::Figures;
 use crate::torture::world::daemon::{Daemon, Folding, Opening, open};
@@ -26,8 +26,8 @@ pub(super) struct Sound<'a> {
     pub(super) truth: &'a Truth,
     /// Its fold.
     pub(super) pairs: &'a [Pair],
-    /// The journal was durable at least this far when the daemon last started or closed, as the folder itself notes.
-    pub(super) noted: u64,
+    /// Whose journal it is.
+    pub(super) store_id: StoreId,
 }
 
 /// Starts the core on `image` in `state` and judges; then once more.
@@ -44,7 +44,16 @@ pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy
         None => {}
     }
     let last = opening.opened.last_sequence;
-    let given = content(&opening, sound, image, one);
+    if opening.opened.store_id != sound.store_id {
+        // Most of what is there is another journal's: the cloud knows that this is not the one it spoke to.
+        if opening.opened.damage.is_empty() {
+            one.tails += 1
+        } else {
+            one.reported += 1
+        }
+        return;
+    }
+    let whole = content(&opening, sound, image, one);
     live.truth().truncate(last);
     if live.truth().last() != last {
         one.silent.push(format!("recovered through {last}, which was never reached"));
@@ -63,7 +72,7 @@ pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy
     }
     daemon.kill().await;
     one.unstable.extend(live.take_problems());
-    again(&live, state, given, one);
+    again(&live, state, sound.store_id, whole, one);
 }
 
 fn opened(live: &Live, state: &Path, one: &mut Figures, which: &str) -> Option<Opening> {
@@ -75,10 +84,10 @@ fn opened(live: &Live, state: &Path, one: &mut Figures, which: &str) -> Option<O
     None
 }
 
-/// Everything recovered is what was given, and everything else is reported. Gives how many entries there are.
-fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figures) -> u64 {
+/// Everything recovered is what was given, and everything else is reported. Gives whether the fold misses nothing.
+fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figures) -> bool {
     let (end, last) = (sound.truth.last(), opening.opened.last_sequence);
-    let given = given(&opening.journal, sound.truth, one);
+    given(&opening.journal, sound.truth, one);
     let lost: Vec<(u64, u64)> = opening.lost.clone();
     let held = opening.state.pairs(&[], &[1], usize::MAX).unwrap_or_default();
     let whole = held == sound.pairs;
@@ -102,7 +111,7 @@ fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figure
     } else {
         one.reported += 1;
     }
-    given
+    opening.lost.is_empty()
 }
 
 /// The journal ends too early. That is knowable when a checkpoint, the folder's own note, or damage says so.
@@ -114,13 +123,12 @@ fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, lost: &[(u64, u64)]
     });
     let reported = damage.chain(lost.iter().copied()).any(|(_, through)| through > last)
         || opening.opened.damage.iter().any(|damage| !matches!(damage, Damage::Lost { .. }));
-    let checkpoints = image.files.iter().filter(|(name, _)| name.ends_with(".checkpoint"));
-    let headers = checkpoints.filter_map(|(name, data)| {
+    let headers = image.files.iter().filter_map(|(name, data)| {
         let header = CheckpointHeader::decode(data).ok()?;
-        (name.starts_with(&format!("{:016x}", header.sequence)) && header.store_id == opening.opened.store_id)
-            .then_some(header.sequence)
+        let named = name == "progress" || *name == format!("{:016x}.checkpoint", header.sequence);
+        (named && header.store_id == sound.store_id).then_some(header.sequence)
     });
-    let knowable = headers.max().unwrap_or(0).max(sound.noted);
+    let knowable = headers.max().unwrap_or(0);
     if reported {
         one.reported += 1;
     } else if last < knowable {
@@ -135,8 +143,7 @@ fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, lost: &[(u64, u64)]
 }
 
 /// Entries the journal gives, all of them true; gaps between them are told.
-fn given(journal: &Journal, truth: &Truth, one: &mut Figures) -> u64 {
-    let mut count = 0;
+fn given(journal: &Journal, truth: &Truth, one: &mut Figures) {
     let mut due = None;
     for replayed in journal.replay(1) {
         match replayed {
@@ -148,17 +155,15 @@ fn given(journal: &Journal, truth: &Truth, one: &mut Figures) -> u64 {
                     one.silent.push(format!("entry {sequence} follows where {due:?} was due, without a word"));
                 }
                 due = Some(sequence + 1);
-                count += 1;
             }
             Ok(Replayed::Lost { through, .. }) => due = Some(through + 1),
             Err(error) => one.refused.push(format!("replay: {error}")),
         }
     }
-    count
 }
 
 /// The second start finds what the first found and what came since.
-fn again(first: &Live, state: &Path, given_first: u64, one: &mut Figures) {
+fn again(first: &Live, state: &Path, store_id: StoreId, whole: bool, one: &mut Figures) {
     let truth = first.truth().clone();
     let disk: PowerDisk<Mark> = PowerDisk::new(&first.disk.image(), false);
     let second = Live::new(disk, first.world().clone(), truth.clone());
@@ -168,10 +173,13 @@ fn again(first: &Live, state: &Path, given_first: u64, one: &mut Figures) {
         one.unstable.push(format!("ended at {}, and begins again at {last}", truth.last()));
     }
     let mut told = Figures::default();
-    let count = given(&opening.journal, &truth, &mut told);
+    given(&opening.journal, &truth, &mut told);
     one.unstable.append(&mut told.silent);
     one.refused.append(&mut told.refused);
-    if count < given_first {
-        one.unstable.push(format!("gave {given_first} entries, and then {count}"));
+    if whole && !opening.lost.is_empty() {
+        one.unstable.push(format!("nothing was missed at first, and then {:?}", opening.lost));
+    }
+    if opening.opened.store_id != store_id {
+        one.unstable.push(format!("it is another journal now: {:?}", opening.opened));
     }
 }

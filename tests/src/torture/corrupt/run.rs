@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lockbridge::state::Pair;
+use lockbridge_protocol::journal::StoreId;
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 
@@ -47,7 +48,7 @@ struct Folder {
     world: World,
     truth: Truth,
     pairs: Vec<Pair>,
-    noted: u64,
+    store_id: StoreId,
 }
 
 async fn lineages(options: Options, say: &impl Fn(&str)) -> anyhow::Result<Figures> {
@@ -105,6 +106,7 @@ async fn make(ground: &mut Ground, standing: Standing, number: u64) -> anyhow::R
     let live = Live::new(PowerDisk::<Mark>::new(&image, false), world.clone(), run.truth.clone());
     let opening = open(&live, &closed, Folding::Sled)?;
     anyhow::ensure!(opening.opened.damage.is_empty() && opening.lost.is_empty(), "a sound folder was called damaged");
+    let store_id = opening.opened.store_id;
     let mut truth = run.truth;
     truth.truncate(opening.opened.last_sequence);
     let pairs = MemoryState::fold(&opening.journal)?.all();
@@ -113,18 +115,15 @@ async fn make(ground: &mut Ground, standing: Standing, number: u64) -> anyhow::R
     let closed_image = live.disk.image();
 
     world.end_calls();
-    let folder = |image: &Image, state: PathBuf, noted: u64| Folder {
+    let folder = |image: &Image, state: PathBuf| Folder {
         image: image.clone(),
         state,
         world: world.clone(),
         truth: truth.clone(),
         pairs: pairs.clone(),
-        noted,
+        store_id,
     };
-    let folders = vec![
-        folder(&image, run.directory, truth.last() - run.entries.min(truth.last())),
-        folder(&closed_image, closed, truth.last()),
-    ];
+    let folders = vec![folder(&image, run.directory), folder(&closed_image, closed)];
     let standing = Standing { image, world: world.clone(), truth: truth.clone(), late: Vec::new(), set: Some(next) };
     Ok((folders, standing))
 }
@@ -142,15 +141,11 @@ async fn one(
     copy(&folder.state, &state)?;
     let mut image = folder.image.clone();
     let sources = Sources { earlier, foreign: foreign.map(|(_, image)| image) };
-    let mut noted = folder.noted;
     let mut told = Vec::new();
     for _ in 0..if ground.random.random_range(0..4) == 0 { 2 } else { 1 } {
         let wound = WOUNDS.choose(&mut ground.random).copied().unwrap_or(WOUNDS[0]);
         let done = if wound.of_set() {
-            let done = damage_set(&state, wound, foreign.map(|(state, _)| state), &mut ground.random)?;
-            // The note may be what was damaged.
-            noted = if done.as_ref().is_some_and(|done| done.contains("working-set.trust")) { 0 } else { noted };
-            done
+            damage_set(&state, wound, foreign.map(|(state, _)| state), &mut ground.random)?
         } else {
             damage(&mut image, wound, &sources, &mut ground.random)
         };
@@ -165,7 +160,7 @@ async fn one(
     }
     figures.corruptions += 1;
     let mut brought = Figures::default();
-    let sound = Sound { world: &folder.world, truth: &folder.truth, pairs: &folder.pairs, noted };
+    let sound = Sound { world: &folder.world, truth: &folder.truth, pairs: &folder.pairs, store_id: folder.store_id };
     judge(&sound, &image, &state, &ground.policy, &mut brought).await;
     figures.add(brought, &format!("{name} ({})", told.join("; ")));
     std::fs::remove_dir_all(&state).context("remove a damaged folder")?;

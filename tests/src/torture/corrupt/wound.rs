@@ -211,6 +211,9 @@ pub(super) fn damage_set(
     random: &mut StdRng,
 ) -> anyhow::Result<Option<String>> {
     let set = state.join("working-set");
+    if !set.exists() {
+        return Ok(None);
+    }
     match wound {
         Wound::SetDeleted => {
             std::fs::remove_dir_all(&set)?;

@@ -248,7 +248,13 @@ impl Daemon {
         self.task.abort();
         drop(self.task.await);
         drop(self.handle);
+        let open = Arc::clone(&self.log.open);
         drop(self.log);
+        // A thread that waited for the disk may hold the journal a moment longer.
+        let begun = std::time::Instant::now();
+        while Arc::strong_count(&open) > 1 && begun.elapsed() < ANSWER {
+            std::thread::park_timeout(Duration::from_micros(100));
+        }
     }
 }
 

@@ -23,11 +23,13 @@ pub(crate) struct WorldLog {
     pub(crate) journal: Journal,
     live: Arc<Live>,
     appended: watch::Sender<u64>,
+    /// Dropped after the journal: who holds another one knows when its threads and its lock are gone.
+    pub(crate) open: Arc<()>,
 }
 
 impl WorldLog {
     pub(crate) fn new(journal: Journal, live: Arc<Live>) -> Arc<Self> {
-        Arc::new(Self { journal, live, appended: watch::Sender::new(0) })
+        Arc::new(Self { journal, live, appended: watch::Sender::new(0), open: Arc::default() })
     }
 }
 
