@@ -1,5 +1,6 @@
-//! A short run of the power cuts in one process; the long one is `lockbridge-torture power --cuts 10000`.
+//! Short runs of the tortures in one process; the long ones are `lockbridge-torture world` and `corrupt`.
 
+use lockbridge_tests::torture::corrupt::{self, corrupt};
 use lockbridge_tests::torture::world::{Options, power};
 
 #[test]
@@ -14,4 +15,12 @@ fn power_cuts_lose_nothing_double_nothing_and_leave_every_doubt_visible() {
 fn a_disk_that_only_promises_to_flush_is_found_out() {
     let figures = power(Options { cuts: 60, seed: 7, lying_disk: true }, |_| {}).expect("the run ends");
     assert!(!figures.lost.is_empty(), "\n{}", figures.table());
+}
+
+#[test]
+fn damaged_state_folders_open_and_nothing_is_lost_without_a_word() {
+    let figures = corrupt(corrupt::Options { count: 400, seed: 20_261_122 }, |_| {}).expect("the run ends");
+    assert!(figures.held(), "\n{}", figures.table());
+    assert!(figures.corruptions == 400 && figures.reported > 0 && figures.sets_rebuilt > 0, "\n{}", figures.table());
+    assert_eq!(figures.by_wound.len(), 13, "every kind was tried\n{}", figures.table());
 }

@@ -93,3 +93,22 @@ pub(super) fn flush_tree(directory: &Path) -> io::Result<()> {
     }
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_bytes_are_no_trust_and_no_reason_not_to_start() {
+        let state = tempfile::tempdir().expect("a directory");
+        let trust = Trust::new(state.path());
+        for bytes in [b"\xff\xfe\x00 0".as_slice(), b"", b"closed", b"closed \xff", b"\n\n"] {
+            fs::write(&trust.path, bytes).expect("written");
+            let taken = trust.take().expect("readable");
+            assert!(taken.is_err() || bytes.starts_with(b"closed "), "{taken:?} of {bytes:?}");
+        }
+        trust.close().expect("written");
+        assert_eq!(trust.take().expect("readable"), Ok(0));
+        assert!(trust.take().expect("readable").is_err(), "once only");
+    }
+}

@@ -140,7 +140,7 @@ impl<F: Fold> WorkingSet<F> {
             kept
         } else {
             opened.origin = Origin::Rebuilt { reason: reason.to_owned() };
-            let (store, position) = rebuild_base(&directory, journal, F::SCHEMA_VERSION, options, &trust)?;
+            let (store, position) = rebuild_base(&directory, journal, &fold, options, &trust)?;
             (store, position, 0)
         };
         let checkpoints = journal.checkpoints();

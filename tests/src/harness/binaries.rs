@@ -38,6 +38,15 @@ fn build_once() -> Result<Binaries> {
     // finds everything current. The binaries of a package with tests of its own are built by `cargo test` too.
     command.args(if tested { ["test", "--no-run"] } else { ["build", "--bins"] });
     command.args(["--quiet", "--workspace"]).current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null());
+    // What `cargo test` and `cargo run` tell their programs about the package must not reach this cargo: build scripts
+    // that watch those variables (ring's does) would run again, and with them half of all crates, each time.
+    for (name, _) in std::env::vars_os() {
+        let told =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
     if folder.ends_with("release") {
         command.arg("--release");
     }
