@@ -106,29 +106,30 @@ fn story() -> Vec<Vec<u8>> {
 }
 
 /// Writes a journal with a checkpoint in the middle, as this version does.
-fn write(state: &Path) {
-    let (journal, _) = Journal::open(state, options()).expect("opens");
+fn write(state: &Path) -> anyhow::Result<()> {
+    let (journal, _) = Journal::open(state, options())?;
     let set = WorkingSetOptions { checkpoint_bytes: u64::MAX, ..WorkingSetOptions::default() };
-    let (mut set, _) = WorkingSet::open(state, &journal, JournalFold, set).expect("opens");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let (mut set, _) = WorkingSet::open(state, &journal, JournalFold, set)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     for (number, payload) in story().into_iter().enumerate() {
-        let sequence = runtime.block_on(journal.append(payload.clone(), Reserve::Ordinary)).expect("appends");
-        set.apply(sequence, &payload).expect("applies");
+        let sequence = runtime.block_on(journal.append(payload.clone(), Reserve::Ordinary))?;
+        set.apply(sequence, &payload)?;
         if number == 40 {
-            assert!(journal.wait_durable(sequence, DEADLINE));
             set.begin_checkpoint();
             set.settle();
         }
     }
-    assert!(journal.wait_durable(set.applied(), DEADLINE));
+    anyhow::ensure!(journal.wait_durable(set.applied(), DEADLINE), "not durable in time");
+    Ok(())
 }
 
-fn copy_journal(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.join("journal")).expect("a directory");
-    for entry in std::fs::read_dir(from.join("journal")).expect("the fixture is there") {
-        let path = entry.expect("an entry").path();
-        std::fs::copy(&path, to.join("journal").join(path.file_name().expect("a name"))).expect("copied");
+fn copy_journal(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to.join("journal"))?;
+    for entry in std::fs::read_dir(from.join("journal"))? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join("journal").join(entry.file_name()))?;
     }
+    Ok(())
 }
 
 #[test]
@@ -136,8 +137,8 @@ fn state_of_today_is_kept_as_a_fixture() {
     let kept = folder(FORMAT);
     if std::env::var_os("LOCKBRIDGE_BLESS").is_some() && !kept.exists() {
         let made = tempfile::tempdir().expect("a directory");
-        write(made.path());
-        copy_journal(made.path(), &kept);
+        write(made.path()).expect("written");
+        copy_journal(made.path(), &kept).expect("copied");
     }
     assert!(
         kept.exists(),
@@ -157,7 +158,7 @@ fn state_of_every_version_read_opens_with_all_it_held() {
     }
     for version in versions {
         let state = tempfile::tempdir().expect("a directory");
-        copy_journal(&folder(version), state.path());
+        copy_journal(&folder(version), state.path()).expect("the fixture is there");
         let (journal, opened) = Journal::open(state.path(), options()).expect("opens");
         assert_eq!((opened.damage, opened.last_sequence), (Vec::new(), story.len() as u64), "version {version}");
         for (replayed, (due, payload)) in journal.replay(1).zip((1..).zip(&story)) {

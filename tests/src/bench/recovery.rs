@@ -289,9 +289,7 @@ fn size(folder: &Path, commands: u64) -> anyhow::Result<Table> {
             ensure!(journal.wait_durable(set.applied(), DEADLINE), "the journal is not durable");
             set.settle();
             // What was given up is removed by a thread of the journal; its pace is no part of this.
-            std::thread::sleep(Duration::from_millis(500));
-            let mut sizes = BTreeMap::new();
-            sum(&state, &mut sizes)?;
+            let sizes = settled(&state)?;
             let total: u64 = sizes.values().sum();
             let of = |name: &str| format!("{:.1}", mebibytes(sizes.get(name).copied().unwrap_or(0)));
             rows.push(vec![
@@ -315,6 +313,22 @@ fn size(folder: &Path, commands: u64) -> anyhow::Result<Table> {
         rows,
         aims: vec![Aim::at_most("MiB of the state folder at the end", last, 10.0)],
     })
+}
+
+/// Sizes once two looks in a row are the same.
+fn settled(state: &Path) -> anyhow::Result<BTreeMap<&'static str, u64>> {
+    let mut before = BTreeMap::new();
+    let begin = Instant::now();
+    loop {
+        let mut sizes = BTreeMap::new();
+        // A file may go while it is looked at; then it is looked at again.
+        let looked = sum(state, &mut sizes);
+        if looked.is_ok() && (sizes == before || begin.elapsed() > DEADLINE) {
+            return Ok(sizes);
+        }
+        before = sizes;
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
 }
 
 /// The entries of one command's life.

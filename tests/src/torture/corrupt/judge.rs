@@ -46,11 +46,8 @@ pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy
     let last = opening.opened.last_sequence;
     if opening.opened.store_id != sound.store_id {
         // Most of what is there is another journal's: the cloud knows that this is not the one it spoke to.
-        if opening.opened.damage.is_empty() {
-            one.tails += 1
-        } else {
-            one.reported += 1
-        }
+        let count = if opening.opened.damage.is_empty() { &mut one.tails } else { &mut one.reported };
+        *count += 1;
         return;
     }
     let whole = content(&opening, sound, image, one);
@@ -86,26 +83,27 @@ fn opened(live: &Live, state: &Path, one: &mut Figures, which: &str) -> Option<O
 
 /// Everything recovered is what was given, and everything else is reported. Gives whether the fold misses nothing.
 fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figures) -> bool {
-    let (end, last) = (sound.truth.last(), opening.opened.last_sequence);
+    let (end, reached) = (sound.truth.last(), opening.opened.last_sequence);
     given(&opening.journal, sound.truth, one);
-    let lost: Vec<(u64, u64)> = opening.lost.clone();
+    let missed = &opening.lost;
     let held = opening.state.pairs(&[], &[1], usize::MAX).unwrap_or_default();
     let whole = held == sound.pairs;
     if !whole {
         // What the fold says it holds is all that was given, without what it says it misses.
-        let known = (1..=last.min(end)).filter(|it| !lost.iter().any(|(from, through)| (from..=through).contains(&it)));
+        let known =
+            (1..=reached.min(end)).filter(|it| !missed.iter().any(|(from, through)| (from..=through).contains(&it)));
         let known = known.filter_map(|sequence| Some((sequence, &**sound.truth.entry(sequence)?)));
         match MemoryState::of(known) {
             Ok(expected) if expected.all() == held => {}
             Ok(_) => one.silent.push(format!(
-                "{:?}, {:?}: the fold is not what was given up to {last} of {end} without {lost:?}",
+                "{:?}, {:?}: the fold is not what was given up to {reached} of {end} without {missed:?}",
                 opening.origin, opening.opened.damage
             )),
             Err(error) => one.silent.push(format!("the fold could not be compared: {error}")),
         }
     }
-    if last < end {
-        tail(opening, sound, image, &lost, one);
+    if reached < end {
+        tail(opening, sound, image, one);
     } else if whole {
         one.whole += 1;
     } else {
@@ -115,13 +113,13 @@ fn content(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figure
 }
 
 /// The journal ends too early. That is knowable when a checkpoint, the folder's own note, or damage says so.
-fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, lost: &[(u64, u64)], one: &mut Figures) {
-    let (end, last) = (sound.truth.last(), opening.opened.last_sequence);
+fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, one: &mut Figures) {
+    let (end, reached) = (sound.truth.last(), opening.opened.last_sequence);
     let damage = opening.opened.damage.iter().filter_map(|damage| match damage {
         Damage::Lost { from, through, .. } => Some((*from, *through)),
-        _ => None,
+        Damage::Foreign { .. } => None,
     });
-    let reported = damage.chain(lost.iter().copied()).any(|(_, through)| through > last)
+    let reported = damage.chain(opening.lost.iter().copied()).any(|(_, through)| through > reached)
         || opening.opened.damage.iter().any(|damage| !matches!(damage, Damage::Lost { .. }));
     let headers = image.files.iter().filter_map(|(name, data)| {
         let header = CheckpointHeader::decode(data).ok()?;
@@ -131,12 +129,13 @@ fn tail(opening: &Opening, sound: &Sound<'_>, image: &Image, lost: &[(u64, u64)]
     let knowable = headers.max().unwrap_or(0);
     if reported {
         one.reported += 1;
-    } else if last < knowable {
-        one.silent.push(format!("the journal ends at {last} of {end}, {knowable} is on record, and nothing is said"));
+    } else if reached < knowable {
+        one.silent
+            .push(format!("the journal ends at {reached} of {end}, {knowable} is on record, and nothing is said"));
     } else {
         one.tails += 1;
         let hub = &sound.world.hub;
-        let decided = sound.truth.decided_through(last);
+        let decided = sound.truth.decided_through(reached);
         let told = lockbridge::state::fold::View::new(&*opening.state).meta().map_or(0, |meta| meta.reports_last);
         one.tails_known_to_cloud += u64::from(decided < hub.acknowledged || told < hub.cursor());
     }

@@ -184,23 +184,19 @@ fn spoil(data: &mut [u8], wound: Wound, random: &mut StdRng) -> Option<String> {
     // Now and then behind what is written too.
     let end = if random.random_range(0..10) == 0 { data.len() } else { end };
     let begin = random.random_range(0..end);
-    match wound {
-        Wound::Flip => {
-            let places: Vec<usize> = (0..random.random_range(1..5)).map(|_| random.random_range(0..end)).collect();
-            for place in &places {
-                data[*place] ^= 1 << random.random_range(0..8_u8);
-            }
-            Some(format!("bits at {places:?}"))
+    if wound == Wound::Flip {
+        let places: Vec<usize> = (0..random.random_range(1..5)).map(|_| random.random_range(0..end)).collect();
+        for place in &places {
+            data[*place] ^= 1 << random.random_range(0..8_u8);
         }
-        _ => {
-            let longest = [16, 512, 4096, 65_536].choose(random).copied().unwrap_or(16);
-            let until = (begin + random.random_range(1..=longest)).min(end);
-            for byte in &mut data[begin..until] {
-                *byte = if wound == Wound::Zero { 0 } else { random.random_range(0..=255) };
-            }
-            Some(format!("{begin}..{until}"))
-        }
+        return Some(format!("bits at {places:?}"));
     }
+    let longest = [16, 512, 4096, 65_536].choose(random).copied().unwrap_or(16);
+    let until = (begin + random.random_range(1..=longest)).min(end);
+    for byte in &mut data[begin..until] {
+        *byte = if wound == Wound::Zero { 0 } else { random.random_range(0..=255) };
+    }
+    Some(format!("{begin}..{until}"))
 }
 
 /// Damages the working set in a state folder. `other` is another journal's state folder.
