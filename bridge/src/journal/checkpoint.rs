@@ -224,13 +224,8 @@ impl CheckpointFile {
     }
 }
 
-/// The head that reaches furthest, of whatever store.
-pub(super) fn newest_header(disk: &dyn Disk, directory: &Path) -> Option<CheckpointHeader> {
-    headers(disk, directory).into_iter().next().map(|file| file.header)
-}
-
-/// Checkpoints whose head is good and agrees with the name, newest first.
-fn headers(disk: &dyn Disk, directory: &Path) -> Vec<CheckpointFile> {
+/// Checkpoints, of whatever store, whose head is good and agrees with the name, newest first.
+pub(super) fn headers(disk: &dyn Disk, directory: &Path) -> Vec<CheckpointFile> {
     let names = disk.list(directory).unwrap_or_default();
     let mut files: Vec<CheckpointFile> = names
         .iter()

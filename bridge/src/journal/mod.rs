@@ -1,6 +1,6 @@
 //! The journal: what happened, in order, on disk. The truth of the daemon and its audit log in one (rules F1-F9).
 //!
-//! Owns `<state>/lock` and `<state>/journal/`: segments, their spares, and checkpoint files.
+//! Owns `<state>/lock` and `<state>/journal/`: segments, their spares, checkpoint files, and the note of how far it came.
 //!
 //! Promises: an entry whose sequence is at or below [`Durable::through`] survives a power cut. Entries keep the order of
 //! the calls of [`Journal::append`]. A commit is one write and one `fdatasync`; what is queued when a flush returns goes
@@ -23,6 +23,7 @@ mod lock;
 mod names;
 mod offline;
 mod prepare;
+mod progress;
 mod queue;
 mod recover;
 mod replay;
@@ -255,6 +256,8 @@ impl Drop for Journal {
                 tracing::error!("A thread of the journal panicked.");
             }
         }
+        // The threads have ended: nothing becomes durable after this.
+        progress::note(&self.shared);
     }
 }
 

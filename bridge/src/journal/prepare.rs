@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use lockbridge_protocol::journal::HEADER_BYTES;
 
-use super::names;
 use super::shared::{Prepared, Segment, Shared};
+use super::{names, progress};
 use crate::limits::{JOURNAL_SEGMENTS_AHEAD, JOURNAL_SEGMENTS_POOLED};
 
 /// Zeros are written in pieces of this size.
@@ -40,6 +40,10 @@ pub(super) fn run(shared: &Shared) {
                 .remove(&segment.path)
                 .and_then(|()| shared.options.disk.sync_directory(&shared.directory)),
             Some(Task::Prepare(old, index)) => match prepare(shared, old.as_ref(), index) {
+                Ok(()) => {
+                    progress::note(shared);
+                    Ok(())
+                }
                 Err(error) if is_full(&error) => {
                     note_full(shared, &error);
                     looked = Instant::now();

@@ -8,18 +8,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockbridge_protocol::journal::{HEADER_BYTES, HeaderError, Position, SegmentHeader, StoreId};
+use lockbridge_protocol::journal::{
+    COMMIT_BYTES, CheckpointHeader, HEADER_BYTES, HeaderError, Position, SegmentHeader, StoreId,
+};
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 
 use super::chain::follow;
-use super::checkpoint::{self, Checkpoints};
+use super::checkpoint::{self, CheckpointFile, Checkpoints};
 use super::disk::{Disk, DiskFile};
 use super::names::{self, Name};
-use super::prepare;
 use super::shared::{Prepared, Segments, Shared};
 use super::writer::Writer;
 use super::{JournalOptions, LockError, Opened};
+use super::{prepare, progress};
 
 /// Why the journal did not open.
 #[derive(Debug, Error)]
@@ -91,23 +93,25 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
     make_directory(&directory)?;
     disk.sync_directory(state_directory).map_err(failed("flush directory", state_directory))?;
     let found = find(disk.as_ref(), &directory)?;
-    let checkpoint = checkpoint::newest_header(disk.as_ref(), &directory);
+    let checkpoints = checkpoint::headers(disk.as_ref(), &directory);
+    let progress = progress::read(disk.as_ref(), &directory);
     let headers: Vec<SegmentHeader> = found.iter().filter_map(|it| it.header.ok()).collect();
-    let store_id = match (owner(&headers), &checkpoint) {
-        (Some(store_id), _) => store_id,
-        (None, Some(checkpoint)) => checkpoint.store_id,
-        (None, None) => new_store_id().map_err(failed("draw a random identity for", &directory))?,
+    let store_id = match owner(&headers, &checkpoints, progress.as_ref()) {
+        Some(store_id) => store_id,
+        None => new_store_id().map_err(failed("draw a random identity for", &directory))?,
     };
-    let checkpoint = checkpoint.filter(|checkpoint| checkpoint.store_id == store_id);
+    let checkpoint = checkpoints.iter().map(|file| file.header).find(|header| header.store_id == store_id);
+    let progress = progress.filter(|progress| progress.store_id == store_id);
     let next_index = found.iter().map(|it| it.index).max().unwrap_or(0) + 1;
     let (used, prepared, mut damage) = sort_out(disk.as_ref(), found, store_id, options.segment_bytes)?;
     let mut chain =
         follow(disk.as_ref(), used, store_id, checkpoint.map_or(0, |it| it.sequence), options.segment_bytes)?;
     damage.append(&mut chain.damage);
-    if let Some(checkpoint) = checkpoint.filter(|it| it.sequence >= chain.position.next) {
-        // A checkpoint is made of durable entries only, so the journal once reached at least as far.
-        damage.push(Damage::Lost { from: chain.position.next, through: checkpoint.sequence, file: None });
-        chain.position = Position { next: checkpoint.sequence + 1, head: checkpoint.head };
+    let reached = checkpoint.into_iter().chain(progress).max_by_key(|it| it.sequence);
+    if let Some(reached) = reached.filter(|it| it.sequence >= chain.position.next) {
+        // Checkpoints and notes are made of durable entries only, so the journal once reached at least as far.
+        damage.push(Damage::Lost { from: chain.position.next, through: reached.sequence, file: None });
+        chain.position = Position { next: reached.sequence + 1, head: reached.head };
         chain.active = None;
     }
     disk.sync_directory(&directory).map_err(failed("flush directory", &directory))?;
@@ -118,7 +122,9 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
     }
     let segments = Segments { list: chain.list, prepared: prepared.into(), next_index, ..Segments::default() };
     let shared = Shared::new(directory.clone(), options, store_id, boot_counter, chain.position, segments);
-    if shared.segments().prepared.is_empty() && chain.active.is_none() {
+    let mut writer = Writer::new(Arc::clone(&shared), chain.active, chain.position);
+    // The thread that prepares segments does not run yet: the first commit must find room.
+    if shared.segments().prepared.is_empty() && writer.left() < COMMIT_BYTES as u64 {
         let index = {
             let mut segments = shared.segments();
             segments.next_index += 1;
@@ -126,13 +132,13 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
         };
         prepare::prepare(&shared, None, index).map_err(failed("prepare a segment in", &directory))?;
     }
-    let mut writer = Writer::new(Arc::clone(&shared), chain.active, chain.position);
     writer.commit_start().map_err(failed("write to a segment of", &directory))?;
     let prepared = shared.segments().prepared.len() as u64;
     let room = i64::try_from(prepared * shared.capacity() + writer.left()).unwrap_or(i64::MAX);
     shared.change_room(|queue| queue.room = room);
     prepare::look(&shared);
     Checkpoints::new(&shared).sweep();
+    progress::note(&shared);
     Ok(Recovered { shared, writer, opened })
 }
 
@@ -180,13 +186,20 @@ fn find(disk: &dyn Disk, directory: &Path) -> Result<Vec<Found>, OpenError> {
     Ok(found)
 }
 
-/// The store most segments belong to; of two with as many, the one started more often.
-fn owner(headers: &[SegmentHeader]) -> Option<StoreId> {
+/// The store most files belong to; of two with as many, the one that was noted, then the one started more often.
+fn owner(
+    headers: &[SegmentHeader],
+    checkpoints: &[CheckpointFile],
+    progress: Option<&CheckpointHeader>,
+) -> Option<StoreId> {
+    let noted = progress.map(|progress| progress.store_id);
+    let files = || headers.iter().map(|it| it.store_id).chain(checkpoints.iter().map(|it| it.header.store_id));
     let weight = |store_id: StoreId| {
-        let of_store = headers.iter().filter(|it| it.store_id == store_id);
-        (of_store.clone().count(), of_store.map(|it| it.boot_counter).max())
+        let count = files().chain(noted).filter(|it| *it == store_id).count();
+        let boots = headers.iter().filter(|it| it.store_id == store_id).map(|it| it.boot_counter).max();
+        (count, noted == Some(store_id), boots)
     };
-    headers.iter().map(|it| it.store_id).max_by_key(|store_id| (weight(*store_id), *store_id))
+    files().chain(noted).max_by_key(|store_id| (weight(*store_id), *store_id))
 }
 
 /// Segments in use, segments prepared, and what was set aside.

@@ -244,6 +244,73 @@ fn foreign_and_copied_segments_are_set_aside() {
 }
 
 #[test]
+fn a_last_segment_that_is_gone_is_told_and_its_numbers_are_not_given_again() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    let mut last = 0;
+    for _ in 0..40 {
+        last = append_durably(&journal, &[3; 300]);
+    }
+    let store_id = journal.store_id();
+    drop(journal);
+    let newest = used_files(state.path()).pop().expect("segments in use");
+    std::fs::remove_file(newest).expect("removed");
+    let (journal, opened) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    assert_eq!((opened.store_id, opened.last_sequence), (store_id, last));
+    let [Damage::Lost { from, through, file: None }] = opened.damage.as_slice() else { panic!("{opened:?}") };
+    assert!(*from > 1 && *from <= last && *through == last, "{opened:?}");
+    assert_eq!(entries(&journal, 0).len() as u64, from - 1);
+    assert_eq!(append_durably(&journal, b"goes on"), last + 1);
+}
+
+#[test]
+fn one_segment_of_another_store_does_not_take_the_journal_over() {
+    let (ours, theirs) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (journal, opened) = Journal::open(ours.path(), small(Arc::new(RealDisk))).expect("opens");
+    append_durably(&journal, b"ours");
+    drop(journal);
+    for _ in 0..3 {
+        // Started more often.
+        let (journal, _) = Journal::open(theirs.path(), small(Arc::new(RealDisk))).expect("opens");
+        append_durably(&journal, b"theirs");
+    }
+    let (from, to) = (used_files(theirs.path()).remove(0), used_files(ours.path()).remove(0));
+    std::fs::copy(from, &to).expect("copied");
+    let (journal, found) = Journal::open(ours.path(), small(Arc::new(RealDisk))).expect("opens");
+    assert_eq!(found.store_id, opened.store_id);
+    assert!(found.damage.contains(&Damage::Foreign { file: names::quarantined(&to) }), "{found:?}");
+    assert!(found.damage.contains(&Damage::Lost { from: 1, through: 1, file: None }), "{found:?}");
+    assert_eq!(entries(&journal, 0), []);
+}
+
+#[test]
+fn a_full_segment_without_a_prepared_one_does_not_keep_it_from_opening() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    append_durably(&journal, b"first");
+    drop(journal);
+    // Starts fill the rest of the segment with their markers; then every prepared one is taken away.
+    let first = used_files(state.path()).remove(0);
+    for _ in 0..80 {
+        for file in segment_files(state.path()).into_iter().filter(|file| *file != first) {
+            std::fs::remove_file(file).expect("removed");
+        }
+        let (sender, opened) = std::sync::mpsc::channel();
+        let path = state.path().to_owned();
+        std::thread::spawn(move || {
+            let opening = Journal::open(&path, small(Arc::new(RealDisk)));
+            sender.send(opening.map(|(journal, _)| entries(&journal, 0)).map_err(|error| error.to_string()))
+        });
+        let entries = opened.recv_timeout(DEADLINE).expect("it opens in time").expect("opens");
+        assert_eq!(entries, [(1, b"first".to_vec())]);
+        if used_files(state.path()).len() > 1 {
+            return;
+        }
+    }
+    panic!("the segment never filled");
+}
+
+#[test]
 fn another_format_version_is_refused_by_name() {
     let state = tempfile::tempdir().expect("a directory");
     drop(Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lockbridge_protocol::journal::{ChainHash, Position, StoreId};
 
 use super::sled_store::{Changes, SledStore};
+use super::store::Fold;
 use super::trust::Trust;
 use super::working_set::{APPLIED_KEY, CATCH_UP_CHANGES, OpenWorkingSetError, WorkingSetOptions};
 use crate::journal::{CheckpointFile, Journal, Replayed};
@@ -30,7 +31,7 @@ pub(super) fn open_kept(
         return Err("it belongs to another journal");
     }
     if schema != schema_version {
-        return Err("it was folded by another version");
+        return Err("it was folded by another version of this software");
     }
     let sequence = position.next.saturating_sub(1);
     let same = |other: u64, head: ChainHash| other == sequence && head == position.head;
@@ -49,19 +50,19 @@ pub(super) fn open_kept(
 }
 
 /// An empty store filled from the newest good checkpoint; `empty` makes one.
-pub(super) fn rebuild_base(
+pub(super) fn rebuild_base<F: Fold>(
     journal: &Journal,
-    schema_version: u32,
+    fold: &F,
     empty: impl Fn() -> Result<SledStore, OpenWorkingSetError>,
 ) -> Result<(SledStore, Position), OpenWorkingSetError> {
     let mut refused = None;
     for file in journal.checkpoints().newest_first() {
-        if file.header.schema_version != schema_version {
+        if !(F::READS_FROM..=F::SCHEMA_VERSION).contains(&file.header.schema_version) {
             refused = refused.or(Some(file.header.schema_version));
             continue;
         }
         let store = empty()?;
-        match load(&file, &store) {
+        match load(&file, &store, fold) {
             Ok(()) => {
                 return Ok((store, Position { next: file.header.sequence + 1, head: file.header.head }));
             }
@@ -73,7 +74,7 @@ pub(super) fn rebuild_base(
     }
     let genesis = Position { next: 1, head: ChainHash::genesis(journal.store_id()) };
     if let (Some(found), true) = (refused, journal.begins_at() != Some(genesis)) {
-        return Err(OpenWorkingSetError::Schema { found, read: schema_version });
+        return Err(OpenWorkingSetError::Schema { found, read: F::SCHEMA_VERSION });
     }
     Ok((empty()?, genesis))
 }
@@ -92,10 +93,13 @@ pub(super) fn empty_sled(
     Ok(SledStore::open(directory, options.cache_bytes, Arc::clone(trust))?)
 }
 
-fn load(file: &CheckpointFile, store: &SledStore) -> Result<(), OpenWorkingSetError> {
+fn load<F: Fold>(file: &CheckpointFile, store: &SledStore, fold: &F) -> Result<(), OpenWorkingSetError> {
     let mut changes = Changes::new();
+    let version = file.header.schema_version;
     file.read(|key, value| {
-        changes.insert(key.to_vec(), Some(value.to_vec()));
+        let pair = (key.to_vec(), value.to_vec());
+        let pair = if version == F::SCHEMA_VERSION { Some(pair) } else { fold.migrate(version, pair) };
+        changes.extend(pair.map(|(key, value)| (key, Some(value))));
         if changes.len() >= CATCH_UP_CHANGES {
             store.write(std::mem::take(&mut changes))?;
         }

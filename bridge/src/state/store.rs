@@ -45,8 +45,19 @@ pub trait Store {
 
 /// Turns journal entries into key/value pairs. The same entries give the same pairs, always.
 pub trait Fold: Clone + fmt::Debug + Send + Sync + 'static {
-    /// Version of the keys and values it writes. A checkpoint of another version is refused by name.
+    /// Version of the keys and values it writes.
     const SCHEMA_VERSION: u32;
+
+    /// Oldest version whose checkpoints it still reads: this version and the one before (rule M3). What sled holds of any
+    /// other version is folded anew; only a checkpoint of a version that is not read, behind which the journal no longer
+    /// reaches, is refused by name.
+    const READS_FROM: u32 = Self::SCHEMA_VERSION;
+
+    /// A pair of a checkpoint of the older version `_from`, as this version would have written it; `None`: it is dropped.
+    /// Fields that were only added need nothing.
+    fn migrate(&self, _from: u32, pair: Pair) -> Option<Pair> {
+        Some(pair)
+    }
 
     /// Applies one entry. Total: entries it does not understand change nothing; the only error is the store's own.
     fn apply(&self, store: &mut dyn Store, sequence: u64, payload: &[u8]) -> Result<(), StoreError>;

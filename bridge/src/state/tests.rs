@@ -288,6 +288,76 @@ fn a_checkpoint_of_another_schema_is_refused_by_name() {
     assert!(matches!(error, OpenWorkingSetError::Schema { found: 3, read: 4 }), "{error}");
 }
 
+#[test]
+fn the_version_before_is_taken_over_from_its_checkpoint() {
+    /// Writes one key an entry, and keeps what `Model` wrote under other names.
+    #[derive(Debug, Clone)]
+    struct Next;
+    impl Fold for Next {
+        const SCHEMA_VERSION: u32 = 4;
+        const READS_FROM: u32 = 3;
+        fn apply(&self, store: &mut dyn Store, sequence: u64, _: &[u8]) -> Result<(), StoreError> {
+            store.put(&[b"next/".as_slice(), &sequence.to_be_bytes()].concat(), b"")
+        }
+        fn migrate(&self, from: u32, (key, value): Pair) -> Option<Pair> {
+            assert_eq!(from, 3);
+            (key != b"first").then(|| ([b"from 3/".as_slice(), &key].concat(), value))
+        }
+    }
+    let state = tempfile::tempdir().expect("a directory");
+    let (journal, mut working_set, _) = open(state.path(), 20_000);
+    let all = payloads(1_000, 6);
+    for payload in &all {
+        append(&journal, &mut working_set, payload);
+    }
+    working_set.settle();
+    assert!(journal.wait_durable(1_000, DEADLINE));
+    drop(working_set);
+    let checkpoint = journal.checkpoints().newest_first()[0].header.sequence;
+    let renamed = model(&all[..usize::try_from(checkpoint).expect("small")]).into_iter();
+    let mut expected: Vec<Pair> = renamed
+        .filter(|(key, _)| key != b"first")
+        .map(|(key, value)| ([b"from 3/".as_slice(), &key].concat(), value))
+        .chain((checkpoint + 1..=1_000).map(|it| ([b"next/".as_slice(), &it.to_be_bytes()].concat(), Vec::new())))
+        .collect();
+    expected.sort();
+    let (working_set, opened) =
+        WorkingSet::open(state.path(), &journal, Next, sizes(20_000)).expect("folded from the checkpoint before");
+    assert!(matches!(opened.origin, Origin::Rebuilt { .. }) && opened.lost.is_empty(), "{opened:?}");
+    assert_eq!(content(&working_set), expected);
+    drop(working_set);
+    // And from then on it is kept as its own.
+    let (working_set, opened) = WorkingSet::open(state.path(), &journal, Next, sizes(20_000)).expect("opens");
+    assert_eq!(opened.origin, Origin::Kept);
+    assert_eq!(content(&working_set), expected);
+}
+
+#[test]
+fn another_schema_is_folded_from_the_beginning_while_the_journal_reaches_back() {
+    #[derive(Debug, Clone)]
+    struct Count;
+    impl Fold for Count {
+        const SCHEMA_VERSION: u32 = 9;
+        fn apply(&self, store: &mut dyn Store, sequence: u64, _: &[u8]) -> Result<(), StoreError> {
+            store.put(b"last", &sequence.to_be_bytes())
+        }
+    }
+    let state = tempfile::tempdir().expect("a directory");
+    let all_kept = WorkingSetOptions { audit_retention_bytes: u64::MAX, ..sizes(u64::MAX) };
+    let (journal, _) = Journal::open(state.path(), options()).expect("the journal opens");
+    let (mut working_set, _) = WorkingSet::open(state.path(), &journal, Model, all_kept).expect("opens");
+    for payload in &payloads(300, 7) {
+        append(&journal, &mut working_set, payload);
+    }
+    working_set.begin_checkpoint();
+    working_set.settle();
+    assert!(journal.wait_durable(300, DEADLINE));
+    drop(working_set);
+    let (working_set, opened) = WorkingSet::open(state.path(), &journal, Count, all_kept).expect("folded");
+    assert_eq!(opened.entries, 300);
+    assert_eq!(content(&working_set), [(b"last".to_vec(), 300_u64.to_be_bytes().to_vec())]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -29,8 +29,9 @@ impl Trust {
     /// Why the files cannot be believed, or how many unclean ends they have seen. Trust is gone after this until
     /// [`begin`](Self::begin).
     pub(super) fn take(&self) -> io::Result<Result<u32, &'static str>> {
-        let content = match fs::read_to_string(&self.path) {
-            Ok(content) => content,
+        let content = match fs::read(&self.path) {
+            // Bytes that are no text are an unknown state, and must not keep the daemon from starting.
+            Ok(content) => String::from_utf8_lossy(&content).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err("it was not there, or had failed")),
             Err(error) => return Err(error),
         };
@@ -91,4 +92,23 @@ pub(super) fn flush_tree(directory: &Path) -> io::Result<()> {
         if path.is_dir() { flush_tree(&path)? } else { File::open(&path)?.sync_all()? }
     }
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_bytes_are_no_trust_and_no_reason_not_to_start() {
+        let state = tempfile::tempdir().expect("a directory");
+        let trust = Trust::new(state.path());
+        for bytes in [b"\xff\xfe\x00 0".as_slice(), b"", b"closed", b"closed \xff", b"\n\n"] {
+            fs::write(&trust.path, bytes).expect("written");
+            let taken = trust.take().expect("readable");
+            assert!(taken.is_err() || bytes.starts_with(b"closed "), "{taken:?} of {bytes:?}");
+        }
+        trust.close().expect("written");
+        assert_eq!(trust.take().expect("readable"), Ok(0));
+        assert!(trust.take().expect("readable").is_err(), "once only");
+    }
 }

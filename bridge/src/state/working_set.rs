@@ -143,7 +143,7 @@ impl<F: Fold> WorkingSet<F> {
                     tracing::debug!(%error, "Files of the working set not removed.");
                 }
                 let empty = || Ok(SledStore::in_memory(Arc::clone(&trust)));
-                let base = rebuild_base(journal, F::SCHEMA_VERSION, empty)?;
+                let base = rebuild_base(journal, &fold, empty)?;
                 Self::on(base, Origin::Memory { reason }, directory, journal, fold, options, &trust)
             }
             other => other,
@@ -166,7 +166,7 @@ impl<F: Fold> WorkingSet<F> {
         let (base, origin, unclean) = match kept {
             Ok((store, position, unclean)) => ((store, position), Origin::Kept, unclean),
             Err(reason) => {
-                let base = rebuild_base(journal, F::SCHEMA_VERSION, || empty_sled(&directory, options, trust))?;
+                let base = rebuild_base(journal, &fold, || empty_sled(&directory, options, trust))?;
                 (base, Origin::Rebuilt { reason: reason.to_owned() }, 0)
             }
         };

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod drain;
 pub mod journal;
 pub mod latency;
+pub mod recovery;
 pub mod reopen;
 mod whole;
 

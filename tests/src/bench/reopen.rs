@@ -14,12 +14,12 @@ use lockbridge::state::{Fold, Origin, Store, StoreError, WorkingSet, WorkingSetO
 use super::{Aim, Table, median};
 
 const PENDING: u64 = 100_000;
-const PAYLOAD_BYTES: usize = 400;
+pub(super) const PAYLOAD_BYTES: usize = 400;
 const ROUNDS: usize = 3;
 
 /// Each entry is a pending command under its sequence.
 #[derive(Debug, Clone, Copy)]
-struct Pending;
+pub(super) struct Pending;
 
 impl Fold for Pending {
     const SCHEMA_VERSION: u32 = 1;
@@ -34,7 +34,7 @@ pub fn run(directory: &Path) -> anyhow::Result<Vec<Table>> {
     let directory = tempfile::tempdir_in(directory)?;
     let killed = directory.path().join("killed");
     let filling = Instant::now();
-    fill(&directory.path().join("live"), &killed)?;
+    fill(&directory.path().join("live"), &killed, PENDING)?;
     let filling = filling.elapsed();
     let mut columns: [Vec<f64>; 4] = Default::default();
     for _ in 0..ROUNDS {
@@ -69,20 +69,20 @@ pub fn run(directory: &Path) -> anyhow::Result<Vec<Table>> {
     }])
 }
 
-fn fill(live: &Path, killed: &Path) -> anyhow::Result<()> {
+/// Makes a state directory with `pending` entries, and copies it as a kill would leave it.
+pub(super) fn fill(live: &Path, killed: &Path, pending: u64) -> anyhow::Result<()> {
     let (journal, _) = Journal::open(live, JournalOptions::default())?;
     let (mut working_set, _) = WorkingSet::open(live, &journal, Pending, WorkingSetOptions::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        for number in 0..PENDING {
-            // Sealed bytes do not compress; neither should these.
-            let payload: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|byte| mixed(number * 1_000 + byte)).collect();
+        for number in 0..pending {
+            let payload = noise(number, PAYLOAD_BYTES);
             let sequence = journal.append(payload.clone(), Reserve::Ordinary).await?;
             working_set.apply(sequence, &payload)?;
         }
         anyhow::Ok(())
     })?;
-    ensure!(journal.wait_durable(PENDING, Duration::from_secs(60)), "the journal is not durable");
+    ensure!(journal.wait_durable(pending, Duration::from_secs(60)), "the journal is not durable");
     // What a day of quiet does: the checkpoint that was due is complete.
     working_set.settle();
     copy(live, killed).context("copy the state directory")
@@ -108,7 +108,8 @@ fn reopen(killed: &Path, again: &Path, rebuild: bool) -> anyhow::Result<(Duratio
     Ok((journal_time, working_set_time))
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a directory with everything in it.
+pub(super) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -120,6 +121,11 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes that look random: sealed ones do not compress; neither should these.
+pub(super) fn noise(number: u64, length: usize) -> Vec<u8> {
+    (0..length as u64).map(|byte| mixed(number * 1_000 + byte)).collect()
 }
 
 /// A byte that looks random.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lockbridge_tests::bench::{Table, daemon, drain, journal, latency, reopen};
+use lockbridge_tests::bench::{Table, daemon, drain, journal, latency, recovery, reopen};
 
 /// Benches of Lockbridge. Each compares with something measured in the same run.
 #[derive(Debug, Parser)]
@@ -20,12 +20,27 @@ struct Arguments {
     directory: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Bench {
     /// The journal against raw write and fdatasync, on the disk as found and with slow flushes.
     Journal,
     /// Opening after a kill with 100,000 entries pending.
     Reopen,
+    /// Time and memory of recovery, cost of the chain, pause of a checkpoint, size of the state folder.
+    Recovery {
+        /// Entries pending at an opening.
+        #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000", value_name = "COUNTS")]
+        entries: Vec<u64>,
+        /// Commands that come and go.
+        #[arg(long, default_value_t = 200_000, value_name = "COUNT")]
+        commands: u64,
+        /// Keys in the working set while it is checkpointed.
+        #[arg(long, default_value_t = 50_000, value_name = "COUNT")]
+        keys: u64,
+    },
+    /// One opening of the state directory given as `--directory`; run by `recovery`, each in a process of its own.
+    #[command(hide = true)]
+    OpenOnce,
     /// From the hub's command to the first byte at the lock server, one command at a time.
     Latency {
         /// Openings measured.
@@ -51,6 +66,14 @@ fn main() -> anyhow::Result<()> {
     let tables: Vec<Table> = match arguments.bench {
         Bench::Journal => journal::run(&arguments.directory)?,
         Bench::Reopen => reopen::run(&arguments.directory)?,
+        Bench::Recovery { entries, commands, keys } => {
+            recovery::run(&arguments.directory, &recovery::Sizes { entries, commands, keys })?
+        }
+        Bench::OpenOnce => {
+            let opening = recovery::open_once(&arguments.directory)?;
+            writeln!(std::io::stdout(), "{}", serde_json::to_string(&opening)?)?;
+            return Ok(());
+        }
         Bench::Latency { samples } => latency::run(&arguments.directory, samples)?,
         Bench::Drain { commands } => drain::run(commands)?,
         Bench::Daemon { entries } => daemon::run(entries)?,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions};
+use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions, SoakOptions, corrupt, world};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +37,36 @@ enum How {
         /// The disk answers syncs and does nothing: this run must fail, or it would prove nothing.
         #[arg(long)]
         lying_disk: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Power cuts of the core in one process, on a disk in memory, between a scripted cloud and lock server.
+    World {
+        /// How many cuts.
+        #[arg(long, default_value_t = 10_000)]
+        cuts: u64,
+        /// As with `power`: this run must fail.
+        #[arg(long)]
+        lying_disk: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Damaged state folders: bytes, files, checkpoints, the working set.
+    Corrupt {
+        /// How many corruptions.
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Work comes and goes, and memory, files and disk must not grow with it.
+    Soak {
+        /// Busy minutes.
+        #[arg(long, default_value_t = 60)]
+        rounds: u64,
+        /// Guests that arrive in each, and as many go.
+        #[arg(long, default_value_t = 50)]
+        guests: u64,
         #[command(flatten)]
         common: Common,
     },
@@ -121,6 +151,21 @@ async fn run(how: How) -> Told {
             let figures = torture::live(PowerOptions { cycles, seed, lying_disk }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
+        How::World { cuts, lying_disk, common } => {
+            let options = world::Options { cuts, seed: common.seed(&format!("{cuts} power cuts")), lying_disk };
+            let figures = apart(move || world::power(options, say)).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Corrupt { count, common } => {
+            let options = corrupt::Options { count, seed: common.seed(&format!("{count} corruptions")) };
+            let figures = apart(move || corrupt::corrupt(options, say)).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Soak { rounds, guests, common } => {
+            let seed = common.seed(&format!("{rounds} rounds of {guests} guests"));
+            let figures = torture::soak(SoakOptions { rounds, guests, seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
         How::Disk { common } => {
             let seed = common.seed("a full and failing disk");
             let figures = torture::disk(DiskOptions { seed }, say).await?;
@@ -136,6 +181,13 @@ async fn run(how: How) -> Told {
             common.told(figures.held(), figures.table(), &figures)
         }
     }
+}
+
+/// On a thread of its own, which ends with the process: what runs there has a runtime and a clock of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("torture".to_owned()).spawn(move || done.send(work()).is_ok())?;
+    ended.await?
 }
 
 /// Returns when told to stop.

@@ -5,6 +5,7 @@
 //! the simulator's durable log of physical effects, never by the bridge's own count. Never: passes over a wait that ran out.
 
 mod check;
+pub mod corrupt;
 mod desk;
 mod disk;
 mod disk_site;
@@ -18,6 +19,7 @@ mod power;
 mod soak;
 mod window;
 mod witness;
+pub mod world;
 
 pub use disk::{DiskFigures, DiskOptions, disk};
 pub use figures::Figures;
