@@ -9,19 +9,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockbridge_protocol::journal::{
-    COMMIT_BYTES, CheckpointHeader, HEADER_BYTES, HeaderError, Position, SegmentHeader, StoreId,
+    COMMIT_BYTES, CheckpointHeader, Ending, Event, HEADER_BYTES, HeaderError, Position, SegmentHeader, SegmentReader,
+    StoreId,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 
 use super::chain::follow;
 use super::checkpoint::{self, CheckpointFile, Checkpoints};
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, read_whole};
 use super::names::{self, Name};
 use super::shared::{Prepared, Segments, Shared};
 use super::writer::Writer;
 use super::{JournalOptions, LockError, Opened};
 use super::{prepare, progress};
+
+/// What an unused segment is full of.
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Why the journal did not open.
 #[derive(Debug, Error)]
@@ -114,6 +118,7 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
         chain.position = Position { next: reached.sequence + 1, head: reached.head };
         chain.active = None;
     }
+    let prepared = without_records(disk.as_ref(), prepared, chain.position, options.segment_bytes)?;
     disk.sync_directory(&directory).map_err(failed("flush directory", &directory))?;
     let boot_counter = chain.boot_counter + 1;
     let opened = Opened { store_id, boot_counter, last_sequence: chain.position.next - 1, damage };
@@ -228,6 +233,31 @@ fn sort_out(disk: &dyn Disk, found: Vec<Found>, store_id: StoreId, segment_bytes
         }
     }
     Ok((used, prepared, damage))
+}
+
+/// Keeps the prepared segments in which nothing would be taken for an entry behind `position`. One taken back from earlier use
+/// holds lower sequences; higher ones are another store's, and would be read as ours behind the first batch written there.
+fn without_records(
+    disk: &dyn Disk,
+    prepared: Vec<Prepared>,
+    position: Position,
+    segment_bytes: u64,
+) -> Result<Vec<Prepared>, OpenError> {
+    let mut kept = Vec::new();
+    for segment in prepared {
+        let bytes = read_whole(segment.file.as_ref(), segment_bytes).map_err(failed("read", &segment.path))?;
+        let written = bytes.chunks(ZEROS.len()).any(|chunk| chunk != &ZEROS[..chunk.len()]);
+        let clean = || {
+            let mut reader = SegmentReader::new(&bytes, HEADER_BYTES, position, None);
+            reader.next_event() == Event::End(Ending::Clean)
+        };
+        if !written || clean() {
+            kept.push(segment);
+        } else {
+            disk.remove(&segment.path).map_err(failed("remove another store's", &segment.path))?;
+        }
+    }
+    Ok(kept)
 }
 
 pub(super) fn set_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, OpenError> {

@@ -44,6 +44,7 @@ pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy
         Some(Origin::Memory { reason }) => one.silent.push(format!("in memory without need: {reason}")),
         None => {}
     }
+    let kept = opening.origin == Some(Origin::Kept);
     let last = opening.opened.last_sequence;
     if opening.opened.store_id != sound.store_id {
         // Most of what is there is another journal's: the cloud knows that this is not the one it spoke to.
@@ -70,7 +71,7 @@ pub(super) async fn judge(sound: &Sound<'_>, image: &Image, state: &Path, policy
     }
     daemon.kill().await;
     one.unstable.extend(live.take_problems());
-    again(&live, state, sound.store_id, whole, one);
+    again(&live, state, sound.store_id, (whole, kept), one);
 }
 
 fn opened(live: &Live, state: &Path, one: &mut Figures, which: &str) -> Option<Opening> {
@@ -163,7 +164,7 @@ fn given(journal: &Journal, truth: &Truth, one: &mut Figures) {
 }
 
 /// The second start finds what the first found and what came since.
-fn again(first: &Live, state: &Path, store_id: StoreId, whole: bool, one: &mut Figures) {
+fn again(first: &Live, state: &Path, store_id: StoreId, (whole, kept): (bool, bool), one: &mut Figures) {
     let truth = first.truth().clone();
     let disk: PowerDisk<Mark> = PowerDisk::new(&first.disk.image(), false);
     let second = Live::new(disk, first.world().clone(), truth.clone());
@@ -176,7 +177,9 @@ fn again(first: &Live, state: &Path, store_id: StoreId, whole: bool, one: &mut F
     given(&opening.journal, &truth, &mut told);
     one.unstable.append(&mut told.silent);
     one.refused.append(&mut told.refused);
-    if whole && !opening.lost.is_empty() {
+    // A set that was believed may hold what damaged checkpoints do not: once it is given up, the loss shows and is told.
+    let given_up = kept && matches!(opening.origin, Some(Origin::Rebuilt { .. }));
+    if whole && !given_up && !opening.lost.is_empty() {
         one.unstable.push(format!("nothing was missed at first, and then {:?}", opening.lost));
     }
     if opening.opened.store_id != store_id {
