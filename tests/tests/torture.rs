@@ -17,7 +17,6 @@ async fn what_came_and_went_leaves_nothing_behind() {
     let options = SoakOptions { rounds: 9, guests: 8, seed: 20_261_122 };
     let figures = soak(options, |_| {}).await.expect("the run ends");
     assert!(figures.held(), "\n{}", figures.table());
-    println!("{}", figures.table());
 }
 
 #[tokio::test]
