@@ -8,15 +8,22 @@ use crate::proto::tunnel::{
 /// A signed value whose encoding has exactly this many bytes. Where the length of a length grows, no payload alone gives
 /// the size; then a type of some letters fills the gap.
 fn signed_of(size: usize) -> Signed {
-    (0..8)
-        .map(|letters| {
-            let mut signed = Signed { payload_type: "x".repeat(letters), payload: vec![0; size], ..Signed::default() };
-            let over = signed.encoded_len() - size;
-            signed.payload.truncate(size.saturating_sub(over));
-            signed
+    let splits = (0..8).flat_map(|letters| (0..8).map(move |overhead| (letters, overhead)));
+    splits
+        .map(|(letters, overhead)| Signed {
+            payload_type: "x".repeat(letters),
+            payload: vec![0; size.saturating_sub(letters + overhead)],
+            ..Signed::default()
         })
         .find(|signed| signed.encoded_len() == size)
         .expect("some split of the bytes fits")
+}
+
+#[test]
+fn every_size_can_be_made() {
+    for size in (3..20_000).chain(65_000..66_000) {
+        assert_eq!(signed_of(size).encoded_len(), size);
+    }
 }
 
 fn deliveries(sizes: &[usize]) -> HubFrame {
