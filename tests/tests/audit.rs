@@ -189,14 +189,7 @@ async fn every_kind_of_tampering_with_a_copy_is_found() -> Result<()> {
     assert_eq!(codes(&answer), ["cut"], "{answer:#}");
 
     let copy = copied("swapped")?;
-    let mut swapped = false;
-    for sequence in 2..covered {
-        swapped = copy.swap(sequence)?;
-        if swapped {
-            break;
-        }
-    }
-    assert!(swapped, "no batch had two entries");
+    copy.swap(covered - 20)?;
     assert!(codes(&check(&copy, &[]).await?).contains(&"reordered"));
 
     let copy = copied("forged")?;

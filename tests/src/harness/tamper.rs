@@ -63,19 +63,18 @@ impl JournalCopy {
         })
     }
 
-    /// Exchanges an entry with the record behind it, if that is an entry too; whether it was.
-    pub fn swap(&self, sequence: u64) -> Result<bool> {
-        let mut swapped = false;
+    /// Exchanges an entry with the next one of its segment; a commit marker between them stays where it is.
+    pub fn swap(&self, sequence: u64) -> Result<()> {
         self.change(sequence, |bytes, found| {
-            let behind = found.offset + found.length;
-            if let Ok(Step::Record(Record { body: RecordBody::Entry(_), .. }, length)) = Record::read(&bytes[behind..])
-            {
-                bytes[found.offset..behind + length].rotate_left(found.length);
-                swapped = true;
-            }
+            let is_next = |other: &Found| other.sequence == sequence + 1 && matches!(other.body, Body::Entry(_));
+            let next = records(bytes).into_iter().find(is_next).context("the last entry of its segment")?;
+            let end = next.offset + next.length;
+            let between = found.offset + found.length..next.offset;
+            let exchanged =
+                [&bytes[next.offset..end], &bytes[between], &bytes[found.offset..][..found.length]].concat();
+            bytes[found.offset..end].copy_from_slice(&exchanged);
             Ok(())
-        })?;
-        Ok(swapped)
+        })
     }
 
     /// Puts other content into an entry and computes the whole chain behind it anew.

@@ -17,6 +17,9 @@ use super::live::Live;
 /// Longest wait, in real time, for the journal's own threads.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Longest the clock is kept still, in real time, for room in the journal.
+const STILL: Duration = Duration::from_secs(5);
+
 /// A journal with a witness.
 #[derive(Debug)]
 pub(crate) struct WorldLog {
@@ -33,11 +36,26 @@ impl WorldLog {
     }
 }
 
+impl WorldLog {
+    /// Waits for room. A blocking task keeps the paused clock still meanwhile: what makes room is a thread of the journal,
+    /// which knows no other time than the real one. Not for long, in case it waits for the clock itself.
+    async fn append_later(&self, payload: Vec<u8>, reserve: Reserve) -> Result<u64, AppendError> {
+        let (done, ended) = std::sync::mpsc::channel::<()>();
+        let _still = spawn_blocking(move || ended.recv_timeout(STILL));
+        let sequence = self.journal.append(payload, reserve).await;
+        drop(done);
+        sequence
+    }
+}
+
 impl Log for WorldLog {
     fn append(&self, payload: Vec<u8>, reserve: Reserve) -> BoxFuture<'_, Result<u64, AppendError>> {
         Box::pin(async move {
             let noted = payload.clone();
-            let sequence = self.journal.append(payload, reserve).await?;
+            let sequence = match self.journal.try_append(&payload, reserve)? {
+                Some(sequence) => sequence,
+                None => self.append_later(payload, reserve).await?,
+            };
             if !self.live.truth().push(sequence, &noted) {
                 self.live.problem(format!("the journal gave number {sequence} out of order"));
             }
