@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::sled_store::Changes;
+use super::pair_store::Changes;
 use super::store::Pair;
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lockbridge_protocol::journal::{ChainHash, Position, StoreId};
 
-use super::sled_store::{Changes, SledStore};
+use super::pair_store::{Changes, PairStore};
 use super::store::Fold;
 use super::trust::Trust;
 use super::working_set::{APPLIED_KEY, CATCH_UP_CHANGES, OpenWorkingSetError, WorkingSetOptions};
@@ -20,9 +20,9 @@ pub(super) fn open_kept(
     schema_version: u32,
     options: WorkingSetOptions,
     trust: &Arc<Trust>,
-) -> Result<(SledStore, Position), &'static str> {
+) -> Result<(PairStore, Position), &'static str> {
     let unusable = |_| "sled could not read it";
-    let store = SledStore::open(directory, options.cache_bytes, Arc::clone(trust)).map_err(unusable)?;
+    let store = PairStore::open(directory, options.cache_bytes, Arc::clone(trust)).map_err(unusable)?;
     let applied = store.get(APPLIED_KEY).map_err(unusable)?;
     let Some((store_id, schema, position)) = applied.as_deref().and_then(decode_applied) else {
         return Err("it does not say how far it reaches");
@@ -53,8 +53,8 @@ pub(super) fn open_kept(
 pub(super) fn rebuild_base<F: Fold>(
     journal: &Journal,
     fold: &F,
-    empty: impl Fn() -> Result<SledStore, OpenWorkingSetError>,
-) -> Result<(SledStore, Position), OpenWorkingSetError> {
+    empty: impl Fn() -> Result<PairStore, OpenWorkingSetError>,
+) -> Result<(PairStore, Position), OpenWorkingSetError> {
     let mut refused = None;
     for file in journal.checkpoints().newest_first() {
         if !(F::READS_FROM..=F::SCHEMA_VERSION).contains(&file.header.schema_version) {
@@ -84,16 +84,16 @@ pub(super) fn empty_sled(
     directory: &Path,
     options: WorkingSetOptions,
     trust: &Arc<Trust>,
-) -> Result<SledStore, OpenWorkingSetError> {
+) -> Result<PairStore, OpenWorkingSetError> {
     let io = |source| OpenWorkingSetError::Io { path: directory.to_owned(), source };
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    Ok(SledStore::open(directory, options.cache_bytes, Arc::clone(trust))?)
+    Ok(PairStore::open(directory, options.cache_bytes, Arc::clone(trust))?)
 }
 
-fn load<F: Fold>(file: &CheckpointFile, store: &SledStore, fold: &F) -> Result<(), OpenWorkingSetError> {
+fn load<F: Fold>(file: &CheckpointFile, store: &PairStore, fold: &F) -> Result<(), OpenWorkingSetError> {
     let mut changes = Changes::new();
     let version = file.header.schema_version;
     file.read(|key, value| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lockbridge_protocol::journal::ChainHash;
 use thiserror::Error;
 
-use super::sled_store::{Changes, SledStore};
+use super::pair_store::{Changes, PairStore};
 use super::store::{Pair, StoreError};
 use super::transaction::merge;
 use crate::journal::{CheckpointFileError, Checkpoints};
@@ -59,7 +59,7 @@ pub(super) struct Dump {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) checkpoints: Checkpoints,
-    pub(super) store: SledStore,
+    pub(super) store: PairStore,
     pub(super) schema_version: u32,
     pub(super) sequence: u64,
     pub(super) head: ChainHash,
@@ -84,7 +84,7 @@ impl Dump {
     }
 
     /// Saves what `changes` are about to overwrite. The changes must be written before the returned value is dropped.
-    pub(super) fn hold(&self, store: &SledStore, changes: &Changes) -> Result<Hold<'_>, StoreError> {
+    pub(super) fn hold(&self, store: &PairStore, changes: &Changes) -> Result<Hold<'_>, StoreError> {
         let mut progress = lock(&self.progress);
         for key in changes.keys() {
             let own = key.first() == Some(&0);

@@ -13,14 +13,14 @@ mod base;
 mod dump;
 pub mod fold;
 mod memory_store;
-mod sled_store;
+mod pair_store;
 pub mod store;
 mod transaction;
 mod trust;
 mod working_set;
 
 pub use memory_store::MemoryStore;
-pub use sled_store::StoreReader;
+pub use pair_store::StoreReader;
 pub use store::{Fold, Pair, Store, StoreError};
 pub use working_set::{OpenWorkingSetError, Origin, WorkingSet, WorkingSetOpened, WorkingSetOptions};
 

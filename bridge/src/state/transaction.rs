@@ -2,23 +2,23 @@
 
 use lockbridge_protocol::journal::{KEY_BYTES, VALUE_BYTES};
 
-use super::sled_store::{Changes, SledStore};
+use super::pair_store::{Changes, PairStore};
 use super::store::{Pair, Store, StoreError};
 
 /// A [`Store`] over sled that keeps its changes to itself.
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
-    base: &'a SledStore,
+    base: &'a PairStore,
     pub(super) changes: Changes,
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(base: &'a SledStore) -> Self {
+    pub(super) fn new(base: &'a PairStore) -> Self {
         Self::with(base, Changes::new())
     }
 
     /// Goes on from `changes`.
-    pub(super) fn with(base: &'a SledStore, changes: Changes) -> Self {
+    pub(super) fn with(base: &'a PairStore, changes: Changes) -> Self {
         Self { base, changes }
     }
 }

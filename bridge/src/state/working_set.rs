@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::base::{empty_sled, encode_applied, open_kept, rebuild_base};
 use super::dump::{Dump, DumpError, Job};
-use super::sled_store::{Changes, SledStore, StoreReader};
+use super::pair_store::{Changes, PairStore, StoreReader};
 use super::store::{Fold, Pair, StoreError};
 use super::transaction::Transaction;
 use super::trust::{Trust, flush_tree};
@@ -106,7 +106,7 @@ pub struct WorkingSetOpened {
 #[derive(Debug)]
 pub struct WorkingSet<F: Fold> {
     fold: F,
-    store: SledStore,
+    store: PairStore,
     trust: Arc<Trust>,
     directory: PathBuf,
     options: WorkingSetOptions,
@@ -142,7 +142,7 @@ impl<F: Fold> WorkingSet<F> {
                 if let Err(error) = std::fs::remove_dir_all(&directory) {
                     tracing::debug!(%error, "Files of the working set not removed.");
                 }
-                let empty = || Ok(SledStore::in_memory(Arc::clone(&trust)));
+                let empty = || Ok(PairStore::in_memory(Arc::clone(&trust)));
                 let base = rebuild_base(journal, &fold, empty)?;
                 Self::on(base, Origin::Memory { reason }, directory, journal, fold, options, &trust)
             }
@@ -178,7 +178,7 @@ impl<F: Fold> WorkingSet<F> {
 
     /// Takes `base` and applies what it misses.
     fn on(
-        base: (SledStore, Position),
+        base: (PairStore, Position),
         origin: Origin,
         directory: PathBuf,
         journal: &Journal,

@@ -1,8 +1,8 @@
-//! sled, held the way our measurements allow: one tree, a small cache, nothing of its durability used.
+//! The pairs, with what changed last gathered in front of them: sled held the way our measurements allow (one tree, a small
+//! cache, nothing of its durability used), or memory where the disk refuses sled.
 //!
-//! Changes are gathered in memory and go to sled in batches of some hundred keys: sled 0.34 rolls its log buffer around
-//! every batch, so a batch for each journal entry wrote hundreds of kilobytes a command. Reads see the gathered changes
-//! too. A killed process loses them, and the next start takes them from the journal: how far a batch reaches stands in it.
+//! Changes are gathered in memory and go to sled in batches of some hundred keys, so that what is soon overwritten or gone (the
+//! cursors, a command that lives for milliseconds) never reaches it. Reads see the gathered changes too. A killed process loses them, and the next start takes them from the journal: how far a batch reaches stands in it.
 //!
 //! Every error takes back the trust in what it holds (see `trust`), so that the next start rebuilds it.
 
@@ -32,13 +32,13 @@ struct Gathered {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct SledStore {
+pub(super) struct PairStore {
     backing: Backing,
     gathered: Arc<RwLock<Gathered>>,
     trust: Arc<Trust>,
 }
 
-impl SledStore {
+impl PairStore {
     pub(super) fn open(directory: &Path, cache_bytes: u64, trust: Arc<Trust>) -> Result<Self, StoreError> {
         Ok(Self { backing: Backing::sled(directory, cache_bytes)?, gathered: Arc::default(), trust })
     }
@@ -114,7 +114,7 @@ impl SledStore {
 
 /// Reads the working set from other threads, as of now: what it shows may not be durable yet.
 #[derive(Debug, Clone)]
-pub struct StoreReader(pub(super) SledStore);
+pub struct StoreReader(pub(super) PairStore);
 
 impl StoreReader {
     /// See [`Store::get`](super::Store::get).
