@@ -23,6 +23,9 @@ fn text(snapshot: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let count = |key: &str| snapshot["engine"][key].as_u64().unwrap_or_default();
     let since = |value: &Value| time(value.as_i64().unwrap_or_default());
+    if snapshot["bridge"]["bridge_id"] == "" {
+        return waiting(snapshot);
+    }
     let headline = match snapshot["state"].as_str() {
         Some("ready") => "The bridge works.",
         Some("degraded") => "The bridge works; something needs a look.",
@@ -66,13 +69,38 @@ fn text(snapshot: &Value) -> String {
     if let Some(line) = super::quarantine::line(&snapshot["engine"]["quarantine"]) {
         lines.push(format!("quarantine   {line}"));
     }
+    lines.extend(reasons(snapshot));
+    lines.join("\n")
+}
+
+/// What there is to say of a daemon without an identity.
+fn waiting(snapshot: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = vec![
+        "The bridge waits for its identity; it carries out nothing yet.".to_owned(),
+        String::new(),
+        format!(
+            "version      {}, running since {}",
+            word(&snapshot["bridge"]["version"]),
+            time(snapshot["bridge"]["started_ms"].as_i64().unwrap_or_default())
+        ),
+    ];
+    lines.extend(reasons(snapshot));
+    lines.join("\n")
+}
+
+/// Every reason with its case and its remedy.
+fn reasons(snapshot: &Value) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = Vec::new();
     for reason in snapshot["reasons"].as_array().into_iter().flatten() {
         lines.push(String::new());
         lines.push(format!("! {} [{}, {}]", word(&reason["sentence"]), word(&reason["scope"]), word(&reason["code"])));
-        lines.push(format!("  {} (since {})", word(&reason["message"]), since(&reason["since_ms"])));
+        let since = time(reason["since_ms"].as_i64().unwrap_or_default());
+        lines.push(format!("  {} (since {since})", word(&reason["message"])));
         lines.push(format!("  -> {}", word(&reason["remedy"])));
     }
-    lines.join("\n")
+    lines
 }
 
 #[cfg(test)]
