@@ -24,6 +24,7 @@ pub mod journal;
 pub mod limits;
 pub mod net;
 pub mod seal;
+pub mod setup;
 pub mod state;
 pub mod system;
 pub mod telemetry;

@@ -72,18 +72,15 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
 
-    let (identity, waited) = match identity {
-        Some(identity) => (identity, None),
-        None => {
-            let doors = Doors::open(&config)?;
-            tell_ready(options, &doors)?;
-            let waiting =
-                Waiting { config: &config, sealer: &sealer, doors: &doors, health: &health, clock: &clock, started_ms };
-            match waiting.for_identity(&mut signals).await? {
-                Some(identity) => (identity, Some(doors)),
-                None => return Ok(()),
-            }
-        }
+    let (identity, waited) = if let Some(identity) = identity {
+        (identity, None)
+    } else {
+        let doors = Doors::open(&config)?;
+        tell_ready(options, &doors)?;
+        let waiting =
+            Waiting { config: &config, sealer: &sealer, doors: &doors, health: &health, clock: &clock, started_ms };
+        let Some(identity) = waiting.for_identity(&mut signals).await? else { return Ok(()) };
+        (identity, Some(doors))
     };
     let (shown, sealing) = (identity.clone(), sealer.clone());
     let opening = move |config: &Config, health: &Health| open(lock, &shown, &sealing, config, health);

@@ -59,10 +59,7 @@ async fn ask(system: &System, encoder: &str) -> Verdict {
 
 /// What reading a card says about the encoder.
 fn judge(came: Result<Performed, OperationError>) -> Verdict {
-    let error = match came {
-        Ok(_) => return Verdict::ok("it read the card that lies on it"),
-        Err(error) => error,
-    };
+    let Err(error) = came else { return Verdict::ok("it read the card that lies on it") };
     match (error.code, error.vendor_code.as_str()) {
         (_, UNKNOWN) => Verdict::failed(
             &error.message,

@@ -14,6 +14,7 @@ mod output;
 mod quarantine;
 mod queue;
 mod run;
+mod setup;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ const CONFIG_FILE: &str = "/etc/lockbridge/bridge.toml";
 pub mod exit {
     /// Something failed; stderr says what.
     pub const ERROR: u8 = 1;
+    /// Flags or answers that will not do; stderr names each.
+    pub const USAGE: u8 = 2;
     /// `status`: it runs and something needs a look.
     pub const DEGRADED: u8 = 3;
     /// A file or folder to be read is not there, or is none of ours.
@@ -64,6 +67,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lead through the first hour: cloud, lock system, encoder, each verified live and written to bridge.d.
+    Setup(setup::Arguments),
     /// Make this machine the bridge that a token from the cloud is for.
     Enroll(enroll::Arguments),
     /// Run the daemon in the foreground.
@@ -102,6 +107,7 @@ pub fn main() -> ExitCode {
     };
     let mut output = Output::new(arguments.json);
     let result = match arguments.command {
+        Command::Setup(command) => setup::run(&command, &arguments.config, &mut output),
         Command::Enroll(command) => enroll::run(&command, &arguments.config, &mut output),
         Command::Run(command) => run::run(&command, &arguments.config),
         Command::Check(command) => check::run(&command, &arguments.config, &mut output),

@@ -49,14 +49,12 @@ impl Dialer {
     /// Who is spoken to first on the way to `url`: the proxy, or the host itself.
     pub fn first_hop(&self, url: &Url) -> Option<FirstHop> {
         let host = url.host()?;
-        match self.proxy.as_deref().filter(|_| !is_loopback(&host)) {
-            Some(proxy) => Some(FirstHop { host: proxy.host.clone(), port: proxy.port, is_proxy: true }),
-            None => {
-                let name = host.to_string();
-                let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-                Some(FirstHop { host: name, port: url.port_or_known_default()?, is_proxy: false })
-            }
+        if let Some(proxy) = self.proxy.as_deref().filter(|_| !is_loopback(&host)) {
+            return Some(FirstHop { host: proxy.host.clone(), port: proxy.port, is_proxy: true });
         }
+        // A URL writes an IPv6 address in brackets, a resolver wants it without.
+        let host = host.to_string().trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(FirstHop { host, port: url.port_or_known_default()?, is_proxy: false })
     }
 
     /// The addresses of the first hop, in the order in which [`connect`](Self::connect) tries them. At most 5 s.

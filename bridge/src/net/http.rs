@@ -85,7 +85,7 @@ pub struct HttpAnswer {
 
 /// Asks for `url` over `connection`, which ends with the answer. At most 20 s.
 pub async fn get(connection: Connection, url: &Url, limit: usize) -> Result<HttpAnswer, HttpError> {
-    within_limit(url, exchange(connection, url, Request::get(url.path()), Vec::new(), limit)).await
+    within_limit(url, Box::pin(exchange(connection, url, Request::get(url.path()), Vec::new(), limit))).await
 }
 
 /// Sends `body` to `url` over `connection`, which ends with the answer. At most 20 s.
@@ -97,7 +97,7 @@ pub async fn post(
     limit: usize,
 ) -> Result<HttpAnswer, HttpError> {
     let request = Request::post(url.path()).header(CONTENT_TYPE, content_type);
-    within_limit(url, exchange(connection, url, request, body, limit)).await
+    within_limit(url, Box::pin(exchange(connection, url, request, body, limit))).await
 }
 
 async fn within_limit(
