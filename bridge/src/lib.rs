@@ -24,6 +24,7 @@ pub mod limits;
 pub mod net;
 pub mod seal;
 pub mod state;
+pub mod supervise;
 pub mod system;
 pub mod telemetry;
 pub mod tunnel;

@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 
 pub use error::AppError;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control;
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
@@ -39,6 +39,7 @@ use crate::identity::{self, Identity};
 use crate::journal::StateLock;
 use crate::limits;
 use crate::net::{Dialer, TlsTime};
+use crate::supervise::{self, Notifier};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
@@ -61,6 +62,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started_ms = clock.wall_ms();
     let health = Health::new(Arc::clone(&clock));
+    let notifier = Notifier::from_environment();
     let mut signals = Signals::listen(options.exit_with_stdin).map_err(AppError::Runtime)?;
 
     let opening = {
@@ -91,7 +93,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             identity: dispatch::Identity {
                 store_id: store.opened.store_id.0,
                 boot_counter: store.opened.boot_counter,
-                kernel_boot_id: kernel_boot_id(),
+                kernel_boot_id: clock::kernel_boot_id(),
                 machine,
                 audience: identity.audience().clone(),
                 authority: identity.authority_keys().clone(),
@@ -146,6 +148,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         started_ms,
     };
     let observer = Observer::new(health.clone(), engine.clone(), link, bridge, descriptions);
+    tasks.spawn(supervise::feed(notifier.clone(), health.clone(), stop.clone()));
+    tasks.spawn(supervise::follow(notifier.clone(), observer.clone(), stop.clone()));
     tasks.spawn(control::serve(control_listener, engine.clone(), observer.clone(), stop.clone()));
     let server_stop = stop.clone();
     let server = std::thread::Builder::new()
@@ -154,6 +158,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         .map_err(AppError::Runtime)?;
 
     info!(bridge_id = identity.bridge_id(), %health_address, "The bridge runs.");
+    notifier.ready();
     if options.announce {
         announce(health_address).map_err(AppError::Runtime)?;
     }
@@ -169,6 +174,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
 
     info!("Stopping: no new work; what executes is finished.");
+    notifier.stopping();
     health.raise(Scope::Bridge, ReasonCode::Draining, "The bridge was told to stop.");
     draining.cancel();
     let drained = tokio::select! {
@@ -296,11 +302,6 @@ fn boot_nonce() -> Result<[u8; 16], AppError> {
         .fill(&mut nonce)
         .map_err(|_| AppError::Runtime(std::io::Error::other("the system has no random bytes")))?;
     Ok(nonce)
-}
-
-/// Empty when the kernel does not tell: then every start counts as a new boot.
-fn kernel_boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 fn announce(health: std::net::SocketAddr) -> std::io::Result<()> {

@@ -26,6 +26,8 @@ const LINE_BYTES: u64 = 64 * 1024;
 const READ: Duration = Duration::from_secs(2);
 /// Longest work for one request: an encode waits for a card and then for its lease.
 const WORK: Duration = Duration::from_secs(150);
+/// Its sign of life.
+const PULSE: &str = "control socket";
 /// Most rows a queue listing gives.
 const QUEUE_ROWS: usize = 10_000;
 
@@ -48,12 +50,15 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Observer, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let pulse = observer.health().pulse(PULSE);
     loop {
+        pulse.turn();
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_ended) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
+            () = pulse.rest() => continue,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -72,6 +77,7 @@ pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Obser
             }
         }
     }
+    observer.health().retire_pulse(PULSE);
     connections.shutdown().await;
 }
 
