@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
+use uuid::Uuid;
 
 /// Where a room gets its time from. One implementation runs in production, tests bring their own.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -33,6 +34,15 @@ impl Clock for SystemClock {
         // CLOCK_BOOTTIME exists on every Linux this runs on; a kernel without it would also lack what systemd needs.
         clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
     }
+}
+
+/// What names this boot of the kernel: as the kernel tells it, or, where its file is hidden from the service, as systemd
+/// does. Empty when neither tells: then every start counts as a new boot.
+pub fn kernel_boot_id() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let named = || std::env::var("LOCKBRIDGE_KERNEL_BOOT_ID").ok();
+    // The kernel writes it with hyphens, systemd without.
+    kernel.or_else(named).and_then(|id| Uuid::parse_str(id.trim()).ok()).map_or_else(String::new, |id| id.to_string())
 }
 
 /// A clock that stands still until told otherwise.

@@ -26,6 +26,7 @@ pub mod net;
 pub mod seal;
 pub mod setup;
 pub mod state;
+pub mod supervise;
 pub mod system;
 pub mod telemetry;
 pub mod tunnel;

@@ -5,5 +5,7 @@ pub mod bench;
 pub mod demo;
 pub mod fault_disk;
 pub mod harness;
+pub mod machine;
+pub mod package;
 pub mod simulator;
 pub mod torture;

@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 
 pub use error::AppError;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
@@ -42,6 +42,7 @@ use crate::journal::StateLock;
 use crate::limits;
 use crate::net::{Dialer, TlsTime};
 use crate::seal::Sealer;
+use crate::supervise::{self, Notifier};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
@@ -66,6 +67,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let started_ms = clock.wall_ms();
     let health = Health::new(Arc::clone(&clock));
+    let notifier = Notifier::from_environment();
     let mut signals = Signals::listen(options.exit_with_stdin).map_err(AppError::Runtime)?;
 
     let Taken { lock, sealer, identity } = blocking(&config, &health, |config, _| take(config)).await?;
@@ -76,10 +78,20 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         (identity, None)
     } else {
         let doors = Doors::open(&config)?;
-        tell_ready(options, &doors)?;
-        let waiting =
-            Waiting { config: &config, sealer: &sealer, doors: &doors, health: &health, clock: &clock, started_ms };
-        let Some(identity) = waiting.for_identity(&mut signals).await? else { return Ok(()) };
+        tell_ready(&notifier, options, &doors)?;
+        let waiting = Waiting {
+            config: &config,
+            sealer: &sealer,
+            doors: &doors,
+            notifier: &notifier,
+            health: &health,
+            clock: &clock,
+            started_ms,
+        };
+        let Some(identity) = waiting.for_identity(&mut signals).await? else {
+            notifier.stopping();
+            return Ok(());
+        };
         (identity, Some(doors))
     };
     let (shown, sealing) = (identity.clone(), sealer.clone());
@@ -101,7 +113,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             identity: dispatch::Identity {
                 store_id: store.opened.store_id.0,
                 boot_counter: store.opened.boot_counter,
-                kernel_boot_id: kernel_boot_id(),
+                kernel_boot_id: clock::kernel_boot_id(),
                 machine,
                 audience: identity.audience().clone(),
                 authority: identity.authority_keys().clone(),
@@ -157,7 +169,9 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     };
     let observer = Observer::new(health.clone(), engine.clone(), link, bridge, descriptions);
     let desk = EngineDesk::new(engine.clone(), observer.clone(), identity.clone());
-    tasks.spawn(control::serve(Arc::clone(&doors.control), desk, stop.clone()));
+    tasks.spawn(supervise::feed(notifier.clone(), health.clone(), stop.clone()));
+    tasks.spawn(supervise::follow(notifier.clone(), observer.clone(), stop.clone()));
+    tasks.spawn(control::serve(Arc::clone(&doors.control), desk, health.clone(), stop.clone()));
     let server_stop = stop.clone();
     let server = std::thread::Builder::new()
         .name("health".to_owned())
@@ -166,7 +180,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 
     info!(bridge_id = identity.bridge_id(), health_address = %doors.health_address, "The bridge runs.");
     if !was_ready {
-        tell_ready(options, &doors)?;
+        tell_ready(&notifier, options, &doors)?;
     }
 
     let failed = tokio::select! {
@@ -180,6 +194,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
 
     info!("Stopping: no new work; what executes is finished.");
+    notifier.stopping();
     health.raise(Scope::Bridge, ReasonCode::Draining, "The bridge was told to stop.");
     draining.cancel();
     let drained = tokio::select! {
@@ -261,7 +276,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Tells who started this process that it runs: as soon as there is somebody to ask, with an identity or without.
-fn tell_ready(options: RunOptions, doors: &Doors) -> Result<(), AppError> {
+fn tell_ready(notifier: &Notifier, options: RunOptions, doors: &Doors) -> Result<(), AppError> {
+    notifier.ready();
     if options.announce {
         announce(doors.health_address).map_err(AppError::Runtime)?;
     }
@@ -342,11 +358,6 @@ fn boot_nonce() -> Result<[u8; 16], AppError> {
         .fill(&mut nonce)
         .map_err(|_| AppError::Runtime(std::io::Error::other("the system has no random bytes")))?;
     Ok(nonce)
-}
-
-/// Empty when the kernel does not tell: then every start counts as a new boot.
-fn kernel_boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 fn announce(health: std::net::SocketAddr) -> std::io::Result<()> {

@@ -24,7 +24,8 @@ pub(super) struct Opening {
 
 /// Opens both; blocks on the disk. Damage and rebuilds become reasons, not failures (rule F5).
 pub(super) fn open(lock: StateLock, config: &Config, health: &Health) -> Result<Opening, AppError> {
-    let (journal, opened) = Journal::open_locked(lock, JournalOptions::default()).map_err(AppError::Journal)?;
+    let options = JournalOptions { pulse: health.pulse("journal writer"), ..JournalOptions::default() };
+    let (journal, opened) = Journal::open_locked(lock, options).map_err(AppError::Journal)?;
     for damage in &opened.damage {
         warn!(?damage, "A part of the journal was set aside.");
         health.raise(Scope::Bridge, ReasonCode::JournalDamaged, describe(damage));

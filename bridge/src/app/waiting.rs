@@ -23,6 +23,7 @@ use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Identity,
 use crate::limits::ENROLLMENT_RETRY;
 use crate::net::{Dialer, chain_text};
 use crate::seal::Sealer;
+use crate::supervise::{self, Notifier};
 
 /// Tokens given and not yet looked at: one person enrolls one machine.
 const TOKENS: usize = 1;
@@ -32,6 +33,7 @@ pub(super) struct Waiting<'daemon> {
     pub(super) config: &'daemon Config,
     pub(super) sealer: &'daemon Sealer,
     pub(super) doors: &'daemon Doors,
+    pub(super) notifier: &'daemon Notifier,
     pub(super) health: &'daemon Health,
     pub(super) clock: &'daemon Arc<dyn Clock>,
     pub(super) started_ms: i64,
@@ -58,14 +60,19 @@ impl Waiting<'_> {
             .name("health".to_owned())
             .spawn(move || health::server::serve(listener, seen, &ended))
             .map_err(AppError::Runtime)?;
-        let desk = WaitingDesk { asks, observer };
-        let control = tokio::spawn(control::serve(Arc::clone(&self.doors.control), desk, stop.clone()));
+        let desk = WaitingDesk { asks, observer: observer.clone() };
+        let health = self.health.clone();
+        let control = tokio::spawn(control::serve(Arc::clone(&self.doors.control), desk, health, stop.clone()));
+        let (health, notifier) = (self.health.clone(), self.notifier.clone());
+        let feeding = tokio::spawn(supervise::feed(notifier.clone(), health, stop.clone()));
+        let following = tokio::spawn(supervise::follow(notifier, observer, stop.clone()));
         info!(health_address = %self.doors.health_address, "The bridge waits for its identity.");
 
         let identity = self.enrolled(asked, signals).await;
         stop.cancel();
-        if control.await.is_err() || server.join().is_err() {
-            warn!("A local server of the waiting daemon panicked.");
+        let (control, feeding, following) = tokio::join!(control, feeding, following);
+        if control.and(feeding).and(following).is_err() || server.join().is_err() {
+            warn!("A local task of the waiting daemon panicked.");
         }
         self.health.clear(Scope::Bridge, ReasonCode::NotEnrolled);
         identity

@@ -13,6 +13,7 @@ mod enroll;
 mod output;
 mod quarantine;
 mod queue;
+mod reload;
 mod run;
 mod setup;
 mod status;
@@ -20,7 +21,7 @@ mod status;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::control::{self, Request};
@@ -93,6 +94,13 @@ enum Command {
     Audit(audit::Command),
     /// Show the quarantine, or release it at this site.
     Quarantine(quarantine::Arguments),
+    /// Let the running daemon read its policy file anew.
+    Reload,
+}
+
+/// The command line as data: man pages and shell completions are made from it.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses, runs, prints the failure if there is one, and gives the exit code.
@@ -129,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Quarantine(command) => {
             with_daemon(&arguments.config, async |socket: &Path| quarantine::run(&command, socket, &mut output).await)
         }
+        Command::Reload => with_daemon(&arguments.config, async |socket: &Path| reload::run(socket, &mut output).await),
     };
     match result {
         Ok(code) => code,

@@ -69,7 +69,7 @@ pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
     let mut systems = root.section("lock_system");
     let named = systems.named_sections();
     if named.is_empty() && wanted == Systems::Needed {
-        systems.problem("<name>", None, "at least one table [lock_system.<name>]");
+        systems.problem("<name>", None, "at least one table [lock_system.<name>]; `lockbridge setup` writes it");
     }
     if named.len() > LOCK_SYSTEMS {
         systems.problem("<name>", Some(&named.len().to_string()), "at most 16 lock systems");

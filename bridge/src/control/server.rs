@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::desk::{Caller, Desk};
 use super::message::Answer;
+use crate::health::Health;
 use crate::limits;
 
 /// Longest request line.
@@ -26,6 +27,8 @@ const READ: Duration = Duration::from_secs(2);
 const WORK: Duration = Duration::from_secs(150);
 /// For answers in hand when serving ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Its sign of life.
+const PULSE: &str = "control socket";
 
 /// Binds the socket with mode 0660. A socket file left by a dead daemon is replaced; the state lock, taken before, makes
 /// sure that it is dead.
@@ -43,15 +46,18 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves until `stop`; answers that are being written then still go out.
-pub async fn serve(listener: Arc<UnixListener>, desk: impl Desk, stop: CancellationToken) {
+pub async fn serve(listener: Arc<UnixListener>, desk: impl Desk, health: Health, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let pulse = health.pulse(PULSE);
     loop {
+        pulse.turn();
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_ended) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
+            () = pulse.rest() => continue,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -70,6 +76,7 @@ pub async fn serve(listener: Arc<UnixListener>, desk: impl Desk, stop: Cancellat
             }
         }
     }
+    health.retire_pulse(PULSE);
     let ended = async { while connections.join_next().await.is_some() {} };
     let _late = tokio::time::timeout(LAST_ANSWERS, ended).await;
     connections.shutdown().await;

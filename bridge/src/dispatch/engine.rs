@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::command::policy::Policy;
 use crate::config::LockSystemConfig;
 use crate::grant::Catalog;
-use crate::health::{Health, ReasonCode, Scope};
+use crate::health::{Health, Pulse, ReasonCode, Scope};
 use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::{SealError, Sealer};
 use crate::state::fold::{Meta, Pairs, View};
@@ -176,6 +176,8 @@ pub(super) struct Engine {
     pub(super) reported_at: Duration,
     pub(super) clock_seen: (i64, Duration),
     pub(super) shutdown: CancellationToken,
+    /// Turned by the loop, and by every entry that is given to the journal.
+    pub(super) pulse: Pulse,
 }
 
 impl Engine {
@@ -201,6 +203,7 @@ impl Engine {
             if self.held.front().is_some_and(|(sequence, _)| *sequence <= self.durable.through) {
                 self.became_durable(self.durable).await?;
             }
+            self.pulse.turn();
             let wake = self.next_wake(ticked);
             tokio::select! {
                 biased;
@@ -223,6 +226,8 @@ impl Engine {
                     self.tick().await?;
                 }
                 Some(request) = requests.recv() => self.request(request).await?,
+                // Only to be seen alive.
+                () = self.pulse.rest() => {}
             }
         }
     }
@@ -293,6 +298,8 @@ impl Engine {
     /// tasks of their own, and the file system is asked again every 10 s.
     async fn written(&mut self, payload: Vec<u8>, reserve: Reserve) -> Result<u64, EngineError> {
         loop {
+            // Also while the disk is full: that is waited for, and a new start would only wait for the same.
+            self.pulse.turn();
             let full = match self.log.append(payload.clone(), reserve).await {
                 Err(full @ AppendError::Full) if reserve == Reserve::Safety => full,
                 result => return Ok(result?),

@@ -99,6 +99,7 @@ pub fn build(
     }
     let durable = *parts.log.durable().borrow();
     let engine = Engine {
+        pulse: parts.health.pulse("engine"),
         clock: parts.clock,
         health: parts.health,
         sealer: parts.sealer,

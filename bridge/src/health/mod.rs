@@ -7,6 +7,8 @@ pub mod metrics;
 mod registry;
 pub mod server;
 mod snapshot;
+mod vitals;
 
 pub use registry::{Health, Reason, ReasonCode, Scope};
 pub use snapshot::{BridgeStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, State};
+pub use vitals::{LATE, Pulse, TURN};

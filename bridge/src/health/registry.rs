@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::vitals::{Pulse, Vitals};
 use crate::clock::Clock;
 
 /// Which part of the way a reason belongs to.
@@ -105,12 +107,13 @@ pub struct Health {
     clock: Arc<dyn Clock>,
     reasons: Arc<Mutex<Reasons>>,
     changed: Arc<watch::Sender<u64>>,
+    vitals: Vitals,
 }
 
 impl Health {
     /// An empty registry.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, reasons: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
+        Self { clock, reasons: Arc::default(), changed: Arc::new(watch::Sender::new(0)), vitals: Vitals::default() }
     }
 
     /// Says that `code` holds. Its time of beginning is kept while it holds; only the message is renewed.
@@ -172,6 +175,23 @@ impl Health {
         self.changed.subscribe()
     }
 
+    /// The sign of life of a critical task, watched from now on; `name` is for people.
+    pub fn pulse(&self, name: &'static str) -> Pulse {
+        let pulse = Pulse::new(Arc::clone(&self.clock));
+        self.vitals.watch(name, &pulse);
+        pulse
+    }
+
+    /// The task of that name ended as it should.
+    pub fn retire_pulse(&self, name: &'static str) {
+        self.vitals.forget(name);
+    }
+
+    /// Critical tasks that hang or are gone, and for how long; none on a daemon that lives (rules L1, L4).
+    pub fn late(&self) -> Vec<(&'static str, Duration)> {
+        self.vitals.late()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Reasons> {
         // A holder that panicked left at worst one reason half-renewed; health goes on telling.
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +202,6 @@ impl Health {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use std::time::Duration;
 
     #[test]
     fn since_is_kept_while_a_reason_holds() {

@@ -29,6 +29,8 @@ use crate::limits;
 /// From accept to the last byte of the answer (rule L5: 2 s to read, and as long to answer).
 const CONNECTION: Duration = Duration::from_secs(4);
 const HEAD: Duration = Duration::from_secs(2);
+/// Its sign of life.
+const PULSE: &str = "health server";
 
 /// Binds the address; the caller reports the error with the configuration key.
 pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -40,15 +42,19 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 /// Serves until `stop`. Blocks its thread: call it from a thread of its own.
 pub fn serve(listener: std::net::TcpListener, observer: Observer, stop: &CancellationToken) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
+    let health = observer.health().clone();
+    let pulse = health.pulse(PULSE);
+    let served = runtime.block_on(async move {
         let listener = TcpListener::from_std(listener)?;
         let service = TowerToHyperService::new(router(observer));
         let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS));
         loop {
+            pulse.turn();
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 accepted = listener.accept() => accepted,
+                () = pulse.rest() => continue,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -77,7 +83,9 @@ pub fn serve(listener: std::net::TcpListener, observer: Observer, stop: &Cancell
                 }
             });
         }
-    })
+    });
+    health.retire_pulse(PULSE);
+    served
 }
 
 /// The routes; split off so that tests can call them without a socket.
@@ -112,13 +120,14 @@ fn names_this_machine(host: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
+/// Whether the tasks of this process live: nothing remote, nothing that a restart does not mend (rules L1, L2).
 async fn livez(AxumState(observer): AxumState<Observer>) -> Response {
-    if observer.engine_answers().await {
-        (StatusCode::OK, Json(json!({ "live": true }))).into_response()
-    } else {
-        let body = json!({ "live": false, "message": "the engine does not answer; a restart is due" });
-        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    let late: Vec<&str> = observer.health().late().into_iter().map(|(name, _)| name).collect();
+    if late.is_empty() {
+        return (StatusCode::OK, Json(json!({ "live": true }))).into_response();
     }
+    let message = format!("{} stands still; a restart is due", late.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "live": false, "late": late, "message": message }))).into_response()
 }
 
 async fn readyz(AxumState(observer): AxumState<Observer>) -> Response {

@@ -146,13 +146,9 @@ impl Observer {
         Snapshot { state, bridge: parts.bridge.clone(), cloud, lock_systems, engine, reasons }
     }
 
-    /// Whether the engine answers at all: the local half of liveness. One that waits for space on the disk lives: a new
-    /// start would wait for the same. So does one that waits for its identity.
-    pub async fn engine_answers(&self) -> bool {
-        let Some(engine) = &self.parts.engine else { return true };
-        let status = engine.ask(EngineRequest::Status);
-        matches!(tokio::time::timeout(ENGINE_ANSWER, status).await, Ok(Ok(_)))
-            || self.parts.health.holds(&Scope::Bridge, ReasonCode::Disk)
+    /// The registry that this is a view of.
+    pub fn health(&self) -> &Health {
+        &self.parts.health
     }
 
     fn reachable(&self, system: &str) -> bool {

@@ -47,6 +47,8 @@ pub use queue::AppendError;
 pub use recover::{Damage, OpenError};
 pub use replay::{Replay, ReplayError, Replayed};
 
+use crate::clock::SystemClock;
+use crate::health::Pulse;
 use crate::limits::{JOURNAL_QUEUE_BYTES, JOURNAL_SAFETY_RESERVE_BYTES, SEGMENT_BYTES};
 use shared::Shared;
 
@@ -65,6 +67,8 @@ pub struct JournalOptions {
     pub look_interval: Duration,
     /// The files underneath.
     pub disk: Arc<dyn Disk>,
+    /// Turned by the writer thread.
+    pub pulse: Pulse,
 }
 
 impl Default for JournalOptions {
@@ -76,6 +80,7 @@ impl Default for JournalOptions {
             entry_bytes: ENTRY_BYTES,
             look_interval: Duration::from_secs(10),
             disk: Arc::new(RealDisk),
+            pulse: Pulse::new(Arc::new(SystemClock)),
         }
     }
 }

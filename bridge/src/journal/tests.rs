@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use lockbridge_protocol::journal::HEADER_BYTES;
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::ManualClock;
+use crate::health::{Health, LATE};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -20,6 +23,7 @@ pub(super) fn small(disk: Arc<dyn Disk>) -> JournalOptions {
         entry_bytes: 512,
         look_interval: Duration::from_millis(20),
         disk,
+        ..JournalOptions::default()
     }
 }
 
@@ -205,6 +209,31 @@ fn retired_segments_serve_again_and_nothing_kept_is_lost() {
 }
 
 #[test]
+fn a_writer_that_hangs_in_a_flush_is_late_and_an_idle_one_is_not() {
+    let state = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(ManualClock::at(0));
+    let health = Health::new(clock.clone());
+    let disk = FaultDisk::default();
+    let hangs = Arc::clone(&disk.hangs);
+    let options = JournalOptions { pulse: health.pulse("journal writer"), ..small(Arc::new(disk)) };
+    let (journal, _) = Journal::open(state.path(), options).expect("opens");
+    clock.advance(LATE * 2);
+    until("an idle writer that turns", || health.late().is_empty());
+
+    let hung = hangs.lock().expect("no panic");
+    let sequence = append(&journal, b"entry", Reserve::Ordinary).expect("appended");
+    // A turn on the way into the flush may come after one of these steps, not after all of them.
+    until("a writer that is late", || {
+        clock.advance(Duration::from_secs(1));
+        health.late().iter().any(|(name, age)| *name == "journal writer" && *age > LATE * 10)
+    });
+    assert!(!journal.wait_durable(sequence, Duration::ZERO));
+    drop(hung);
+    assert!(journal.wait_durable(sequence, DEADLINE), "durable in time");
+    until("a writer that turns again", || health.late().is_empty());
+}
+
+#[test]
 fn retention_keeps_what_it_may() {
     let state = tempfile::tempdir().expect("a directory");
     let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
@@ -387,6 +416,8 @@ pub(super) struct FaultDisk {
     pub(super) syncs: Arc<AtomicU64>,
     fail_sync: Arc<AtomicBool>,
     full: Arc<AtomicBool>,
+    /// Flushes do not return while this is locked.
+    hangs: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -394,11 +425,13 @@ struct FaultFile {
     file: Box<dyn DiskFile>,
     syncs: Arc<AtomicU64>,
     fail_sync: Arc<AtomicBool>,
+    hangs: Arc<Mutex<()>>,
 }
 
 impl FaultDisk {
     fn wrap(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FaultFile { file, syncs: self.syncs.clone(), fail_sync: self.fail_sync.clone() })
+        let (syncs, fail_sync, hangs) = (self.syncs.clone(), self.fail_sync.clone(), self.hangs.clone());
+        Box::new(FaultFile { file, syncs, fail_sync, hangs })
     }
 }
 
@@ -445,6 +478,7 @@ impl DiskFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        drop(self.hangs.lock().expect("no panic"));
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.fail_sync.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));

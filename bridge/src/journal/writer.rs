@@ -9,6 +9,7 @@ use lockbridge_protocol::journal::{COMMIT_BYTES, Commit, HEADER_BYTES, Position,
 use super::disk::DiskFile;
 use super::queue::Waiting;
 use super::shared::{Prepared, Segment, Shared};
+use crate::health::TURN;
 use crate::limits::JOURNAL_COMMIT_BYTES;
 
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl Writer {
     fn take(&self, batch: &mut Waiting) -> bool {
         let mut queue = self.shared.queue();
         loop {
+            self.shared.options.pulse.turn();
             if queue.failed {
                 return false;
             }
@@ -68,7 +70,7 @@ impl Writer {
             if queue.closed {
                 return false;
             }
-            queue = self.shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.queued.wait_timeout(queue, TURN).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -92,6 +94,7 @@ impl Writer {
             let payload: usize = now.iter().map(|(.., payload)| payload).sum();
             Shared::count(&self.shared.counters.entries, now.len() as u64);
             Shared::count(&self.shared.counters.payload_bytes, payload as u64);
+            self.shared.options.pulse.turn();
             self.shared.publish(self.position);
             self.shared.change_room(|queue| {
                 queue.room += markers;

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::clock::kernel_boot_id;
+
 /// Unclean ends in a row after which the working set is rebuilt all the same, so that no damage in it can make the
 /// daemon die again and again.
 const UNCLEAN_ENDS: u32 = 8;
@@ -22,8 +24,7 @@ pub(super) struct Trust {
 
 impl Trust {
     pub(super) fn new(state_directory: &Path) -> Self {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        Self { path: state_directory.join("working-set.trust"), boot_id }
+        Self { path: state_directory.join("working-set.trust"), boot_id: kernel_boot_id() }
     }
 
     /// Why the files cannot be believed, or how many unclean ends they have seen. Trust is gone after this until

@@ -22,7 +22,7 @@ use super::transport::Transport;
 use super::websocket::{self, Guard, Guarded};
 use crate::clock::Clock;
 use crate::dispatch::{ControlError, EngineHandle, EngineRequest, Resume};
-use crate::health::{Health, ReasonCode, Scope};
+use crate::health::{Health, Pulse, ReasonCode, Scope};
 
 /// One try, from asking the engine to the open session (rule G2).
 pub(super) const TRY: Duration = Duration::from_secs(45);
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) inventory_at: watch::Receiver<BTreeMap<String, i64>>,
     pub(super) draining: CancellationToken,
     pub(super) stop: CancellationToken,
+    /// Turned by both loops.
+    pub(super) pulse: Pulse,
     status: watch::Sender<TunnelStatus>,
 }
 
@@ -122,6 +124,7 @@ impl<T: Transport> Tunnel<T> {
         Self {
             transport: parts.transport,
             shared: Shared {
+                pulse: parts.health.pulse("tunnel"),
                 engine: parts.engine,
                 signer: parts.signer,
                 health: parts.health,
@@ -167,7 +170,7 @@ impl<T: Transport> Tunnel<T> {
         let try_by = shared.clock.since_boot().saturating_add(TRY);
         let tried = tokio::select! {
             () = shared.stop.cancelled() => return Err(Stop),
-            tried = timeout(TRY, self.reach()) => tried,
+            tried = shared.pulse.during(timeout(TRY, self.reach())) => tried,
         };
         let (resume, socket) = match tried {
             Ok(Ok(reached)) => reached,
@@ -188,14 +191,14 @@ impl<T: Transport> Tunnel<T> {
         if let BridgeEnd::Refused { code: RefuseCode::DuplicateSession, message, .. } = &end {
             let (reason, message) = (QuarantineReason::DuplicateSession, message.clone());
             let told = timeout(ENGINE_TIMEOUT, self.shared.engine.send(EngineRequest::Suspect { reason, message }));
-            if told.await.is_err() {
+            if self.shared.pulse.during(told).await.is_err() {
                 warn!("The engine did not hear in time that another process uses this identity.");
             }
         }
         if let Some(welcomed) = welcomed {
             self.backoff.welcomed(welcomed.reconnect_window_s);
-            let lost = timeout(ENGINE_TIMEOUT, self.shared.engine.send(EngineRequest::SessionLost)).await;
-            if lost.is_err() {
+            let lost = timeout(ENGINE_TIMEOUT, self.shared.engine.send(EngineRequest::SessionLost));
+            if self.shared.pulse.during(lost).await.is_err() {
                 warn!("The engine did not hear in time that the session is lost.");
             }
         }
@@ -218,6 +221,7 @@ impl<T: Transport> Tunnel<T> {
         let mut until = clock.since_boot().saturating_add(wait);
         let mut was_down = !link::is_up();
         loop {
+            self.shared.pulse.turn();
             let now = clock.since_boot();
             if now >= until && !self.shared.draining.is_cancelled() {
                 return Ok(());

@@ -90,6 +90,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     connected.act(first);
     let mut drain_told = false;
     while connected.end.is_none() {
+        shared.pulse.turn();
         connected.push();
         if connected.end.is_some() {
             break;
@@ -129,6 +130,8 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             // Only wakes: the queue to the socket has room again.
             () = has_room_again(&connected.out), if connected.out.capacity() <= writer::RESERVED => {}
             message = stream.next(), if may_read => connected.message(message),
+            // Only to be seen alive.
+            () = shared.pulse.rest() => {}
         }
     }
     let Connected { out, end, opened_at, welcomed, engine_stopped, .. } = connected;

@@ -32,21 +32,11 @@ fn build_once() -> Result<Binaries> {
     if tested {
         folder = folder.parent().context("a folder around deps")?;
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     // The same selection as the command that built us, so that nothing is built twice with other features: usually this
     // finds everything current. The binaries of a package with tests of its own are built by `cargo test` too.
     command.args(if tested { ["test", "--no-run"] } else { ["build", "--bins"] });
-    command.args(["--quiet", "--workspace"]).current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null());
-    // What `cargo test` and `cargo run` tell their programs about the package must not reach this cargo: build scripts
-    // that watch those variables (ring's does) would run again, and with them half of all crates, each time.
-    for (name, _) in std::env::vars_os() {
-        let told =
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
-        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
-            command.env_remove(name);
-        }
-    }
+    command.args(["--quiet", "--workspace"]).stdin(Stdio::null()).stdout(Stdio::null());
     if folder.ends_with("release") {
         command.arg("--release");
     }
@@ -64,6 +54,28 @@ fn build_once() -> Result<Binaries> {
     Ok(Binaries { bridge: find("lockbridge")?, cloud: find("lockbridge-cloud")?, simulator: find("lockbridge-sim")? })
 }
 
-fn workspace() -> &'static Path {
+/// cargo in the workspace, as somebody would call it who was not started by cargo.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    // What `cargo test` and `cargo run` tell their programs about the package must not reach this cargo: build scripts
+    // that watch those variables (ring's does) would run again, and with them half of all crates, each time.
+    for (name, _) in std::env::vars_os() {
+        let told =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+        if name.to_str().is_some_and(|name| told.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A program on the search path.
+pub(crate) fn find(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
+}
+
+pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

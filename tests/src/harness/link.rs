@@ -2,7 +2,7 @@
 //! passes and when, and that can kill a process when so many bytes have passed.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -91,7 +91,12 @@ struct Shared {
 impl Link {
     /// Opens a fresh loopback port that leads nowhere until [`lead_to`](Self::lead_to) says where.
     pub async fn open() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("a port for the relay")?;
+        Self::open_at(IpAddr::V4(Ipv4Addr::LOCALHOST)).await
+    }
+
+    /// The same on another address of this host.
+    pub async fn open_at(address: IpAddr) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await.context("a port for the relay")?;
         let address = listener.local_addr()?;
         let line = Arc::new(watch::Sender::new(Line::Up));
         let target = Arc::new(watch::Sender::new(None));

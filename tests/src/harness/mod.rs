@@ -15,6 +15,7 @@ mod tamper;
 mod wait;
 
 pub use binaries::{Binaries, build};
+pub(crate) use binaries::{cargo, find, workspace};
 pub use http::{ApiClient, ApiError};
 pub use link::{Link, Passed};
 pub use process::{Process, Ready};

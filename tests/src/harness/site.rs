@@ -1,6 +1,6 @@
 //! A whole site in a temporary folder: cloud, internet, simulated lock system, bridge.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +52,10 @@ pub struct SiteOptions {
     pub tables: String,
     /// The bridge's state directory; one in the site's folder when `None`.
     pub state: Option<PathBuf>,
+    /// Where cloud and lock server are reached: an address of this host.
+    pub address: IpAddr,
+    /// The name by which the cloud is dialled.
+    pub cloud_name: &'static str,
 }
 
 impl Default for SiteOptions {
@@ -66,6 +70,8 @@ impl Default for SiteOptions {
             http: None,
             tables: String::new(),
             state: None,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            cloud_name: "localhost",
         }
     }
 }
@@ -103,6 +109,7 @@ pub struct Site {
     state: PathBuf,
     /// What the bridge takes for the kernel's boot id, when it is not the real one.
     boot_id: Option<PathBuf>,
+    cloud_name: &'static str,
     folder: TempDir,
 }
 
@@ -112,12 +119,13 @@ impl Site {
         let binaries = tokio::task::spawn_blocking(binaries::build).await??;
         let folder = tempfile::Builder::new().prefix("lockbridge-site-").tempdir().context("a temporary folder")?;
         let path = folder.path();
-        let link = Link::open().await?;
+        let link = Link::open_at(options.address).await?;
 
         let mut simulator_arguments = vec!["--data".to_owned(), text(&path.join("simulator"))?];
         simulator_arguments.extend(options.simulator.iter().cloned());
+        let listen = SocketAddr::new(options.address, 0).to_string();
         let (simulator_process, ready) =
-            start_simulator(binaries, path, &simulator_arguments, ["127.0.0.1:0"; 3]).await?;
+            start_simulator(binaries, path, &simulator_arguments, [&listen, "127.0.0.1:0", "127.0.0.1:0"]).await?;
         let stp: SocketAddr = field(&ready, "stp")?.parse()?;
         let http: SocketAddr = field(&ready, "http")?.parse()?;
         let simulator_control = field(&ready, "control")?;
@@ -126,7 +134,7 @@ impl Site {
             relay.lead_to(stp);
         }
 
-        let (cloud, ready) = start_cloud(binaries, path, &link, "127.0.0.1:0").await?;
+        let (cloud, ready) = start_cloud(binaries, path, &link, options.cloud_name, "127.0.0.1:0").await?;
         link.lead_to(field(&ready, "hub_address")?.parse()?);
         let ca_file = PathBuf::from(field(&ready, "ca_file")?);
         let api_port = field(&ready, "api_address")?.rsplit_once(':').context("an API port")?.1.to_owned();
@@ -159,6 +167,7 @@ impl Site {
             simulator_arguments,
             state: options.state.clone().unwrap_or_else(|| folder.path().join("state")),
             boot_id: None,
+            cloud_name: options.cloud_name,
             folder,
         };
         site.write_configuration(&options)?;
@@ -192,6 +201,11 @@ impl Site {
     /// A fresh enrollment token, as the cloud prints it.
     pub async fn token(&self) -> Result<String> {
         self.cloud_command(&["enrollment-token", "create"], &["--workspace", &self.workspace_id]).await
+    }
+
+    /// Where the lock server speaks SHIP over TCP.
+    pub fn lock_server(&self) -> SocketAddr {
+        self.stp
     }
 
     /// Runs an administration command on the cloud's data; what it printed.
@@ -312,8 +326,14 @@ impl Site {
     /// Restarts the cloud on its data; the link leads to the new one.
     pub async fn restart_cloud(&mut self) -> Result<()> {
         self.cloud.kill().await?;
-        let (cloud, ready) =
-            start_cloud(self.binaries, self.folder(), &self.link, &format!("127.0.0.1:{}", self.api_port()?)).await?;
+        let (cloud, ready) = start_cloud(
+            self.binaries,
+            self.folder(),
+            &self.link,
+            self.cloud_name,
+            &format!("127.0.0.1:{}", self.api_port()?),
+        )
+        .await?;
         self.link.lead_to(field(&ready, "hub_address")?.parse()?);
         self.cloud = cloud;
         Ok(())
@@ -454,15 +474,23 @@ audit_interval_s = {}
     }
 }
 
-async fn start_cloud(binaries: &Binaries, folder: &Path, link: &Link, api: &str) -> Result<(Process, Value)> {
+async fn start_cloud(
+    binaries: &Binaries,
+    folder: &Path,
+    link: &Link,
+    name: &str,
+    api: &str,
+) -> Result<(Process, Value)> {
     let data = text(&folder.join("cloud"))?;
-    let public = format!("https://localhost:{}", link.address().port());
+    let public = format!("https://{name}:{}", link.address().port());
     let arguments = [
         "serve",
         "--data",
         &data,
         "--hub-listen",
         "127.0.0.1:0",
+        "--hub-name",
+        name,
         "--hub-name",
         "localhost",
         "--api-listen",

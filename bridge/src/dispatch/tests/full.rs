@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockbridge_protocol::proto::tunnel::CommandState;
 
 use super::*;
-use crate::health::{ReasonCode, Scope};
+use crate::health::{LATE, ReasonCode, Scope};
 
 #[tokio::test(start_paused = true)]
 async fn on_a_full_disk_only_revokes_begin_and_the_rest_waits() {
@@ -100,4 +100,25 @@ async fn a_disk_that_runs_low_is_told_and_stops_new_grants_only() {
     bench.log.set_room(Room::Plenty);
     bench.wait(Duration::from_secs(15)).await;
     assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::DiskLow));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_waits_lives_and_one_that_hangs_does_not() {
+    let mut bench = Bench::new();
+    let lives = async |bench: &Bench, what: &str| {
+        for _ in 0..60 {
+            bench.wait(Duration::from_secs(1)).await;
+            assert_eq!(bench.health.late(), [], "{what}");
+        }
+    };
+    lives(&bench, "nothing to do").await;
+    bench.log.set_room(Room::Exhausted);
+    bench.log.set_used_up(true);
+    bench.give(grant("u1", &["101"])).await;
+    lives(&bench, "no space").await;
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::Disk));
+    bench.log.get_stuck();
+    bench.wait(LATE + Duration::from_secs(5)).await;
+    let late = bench.health.late();
+    assert!(matches!(late.as_slice(), [("engine", age)] if *age > LATE), "{late:?}");
 }

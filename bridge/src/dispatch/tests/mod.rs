@@ -74,6 +74,8 @@ pub(super) struct TestLog {
     room: Mutex<Room>,
     /// Not one entry more fits, reserve included.
     used_up: AtomicBool,
+    /// Entries are neither taken nor refused.
+    stuck: AtomicBool,
 }
 
 impl TestLog {
@@ -86,6 +88,7 @@ impl TestLog {
             held: Mutex::new(false),
             room: Mutex::new(Room::Plenty),
             used_up: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
         })
     }
 
@@ -108,6 +111,10 @@ impl TestLog {
         self.used_up.store(used_up, Ordering::SeqCst);
     }
 
+    pub(super) fn get_stuck(&self) {
+        self.stuck.store(true, Ordering::SeqCst);
+    }
+
     pub(super) fn fail(&self) {
         self.durable.send_modify(|durable| durable.failed = true);
     }
@@ -116,6 +123,9 @@ impl TestLog {
 impl Log for TestLog {
     fn append(&self, payload: Vec<u8>, reserve: Reserve) -> BoxFuture<'_, Result<u64, AppendError>> {
         Box::pin(async move {
+            if self.stuck.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             let full = self.room(0) >= Room::Full && reserve == Reserve::Ordinary;
             if full || self.used_up.load(Ordering::SeqCst) {
                 return Err(AppendError::Full);

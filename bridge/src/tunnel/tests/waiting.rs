@@ -175,3 +175,17 @@ async fn a_tunnel_stops_while_it_waits() {
     running.stop.cancel();
     running.task.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_waits_for_something_remote_lives_and_one_that_is_gone_does_not() {
+    let (running, mut far) = memory(|| u64::MAX);
+    // A hub that accepts and says nothing: tries to their end, and waits between them.
+    let _silent = far.recv().await.unwrap();
+    for _ in 0..300 {
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(running.health.late(), []);
+    }
+    running.task.abort();
+    tokio::time::sleep(seconds(20)).await;
+    assert!(matches!(running.health.late().as_slice(), [("tunnel", age)] if *age > seconds(10)));
+}

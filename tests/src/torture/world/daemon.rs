@@ -57,6 +57,7 @@ pub(crate) fn journal_options(live: &Live) -> JournalOptions {
         entry_bytes: ENTRY_BYTES,
         look_interval: Duration::from_secs(10),
         disk: Arc::new(live.disk.clone()),
+        ..JournalOptions::default()
     }
 }
 
