@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -23,6 +24,7 @@ pub mod journal;
 pub mod limits;
 pub mod net;
 pub mod seal;
+pub mod setup;
 pub mod state;
 pub mod supervise;
 pub mod system;

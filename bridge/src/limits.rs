@@ -77,5 +77,7 @@ pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TOMBSTONE_PAST_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Connections to the health address and to the control socket, each (rule L5).
 pub const LOCAL_CONNECTIONS: usize = 32;
+/// Pauses between tries with a token that the unit was given, while the cloud cannot be reached.
+pub const ENROLLMENT_RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
 /// From SIGTERM to giving up on work in hand (rule M1).
 pub const DRAIN: Duration = Duration::from_secs(30);

@@ -110,10 +110,17 @@ fn without_a_daemon_the_answer_says_so_with_69() {
 }
 
 #[test]
-fn running_without_an_identity_ends_with_77() {
-    let output = Site::new(SMALL).lockbridge(&["run"], "");
+fn an_identity_that_cannot_be_used_ends_with_77() {
+    let site = Site::new(SMALL);
+    std::fs::create_dir_all(site.0.path().join("state/identity")).expect("made");
+    std::fs::write(site.0.path().join("state/identity/identity.json"), "{").expect("written");
+    let output = site.lockbridge(&["run"], "");
     assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
-    assert!(stderr(&output).contains("lockbridge enroll"), "the next step is named");
+    assert!(
+        stderr(&output).contains("identity.json") && stderr(&output).contains("enroll again"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

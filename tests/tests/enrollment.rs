@@ -1,11 +1,12 @@
 //! Enrollment as an installer meets it: tokens that are used, old, for another cloud or no hub; and one daemon a state.
+#![allow(clippy::expect_used, reason = "a test ends where its premise fails")]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lockbridge_protocol::enrollment::EnrollmentToken;
-use lockbridge_tests::harness::{Site, SiteOptions, until};
+use lockbridge_tests::harness::{ApiClient, Site, SiteOptions, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -136,8 +137,6 @@ async fn a_proxy_that_refuses_is_named() -> Result<()> {
 #[tokio::test]
 async fn one_state_directory_serves_one_daemon() -> Result<()> {
     let mut site = Site::open(SiteOptions::default()).await?;
-    let (code, _, stderr) = site.bridge_command(&["run"]).await?;
-    assert_eq!(code, 77, "no daemon without an identity: {stderr}");
     let (code, _, _) = site.bridge_command(&["status"]).await?;
     assert_eq!(code, 69, "nobody answers");
     site.enroll().await?;
@@ -146,12 +145,94 @@ async fn one_state_directory_serves_one_daemon() -> Result<()> {
     let (code, _, stderr) = site.bridge_command(&["run"]).await?;
     assert_eq!(code, 75, "{stderr}");
     assert!(stderr.contains(&pid.to_string()), "who holds it is told: {stderr}");
-    let (code, _, stderr) = site.bridge_command_with_input(&["enroll"], &site.token().await?).await?;
-    assert_eq!(code, 75, "{stderr}");
+    let stderr = refused(&site, &site.token().await?).await?;
+    assert!(stderr.contains("already enrolled"), "the running daemon says who it is: {stderr}");
     // The first was not disturbed, and hands the directory on when it ends.
     site.wait_for_cloud(Duration::from_secs(20)).await?;
     assert!(site.bridge()?.runs());
     site.stop_bridge().await?;
     site.start_bridge().await?;
     site.wait_for_cloud(Duration::from_secs(20)).await
+}
+
+#[tokio::test]
+async fn a_daemon_without_identity_waits_for_a_token_and_then_works_in_the_same_process() -> Result<()> {
+    let mut site = Site::open(SiteOptions::default()).await?;
+    site.start_bridge().await?;
+    let pid = site.bridge()?.id();
+    // It lives, is not ready, says why, and touches nothing.
+    let health = ApiClient::plain(&site.health_address)?;
+    health.get("/livez").await?;
+    let unready = health.get("/readyz").await.expect_err("not ready");
+    assert_eq!(unready.status().map(|status| status.as_u16()), Some(503));
+    assert!(unready.to_string().contains("not_enrolled"), "{unready}");
+    let (code, stdout, stderr) = site.bridge_command(&["status"]).await?;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stdout.contains("waits") && stdout.contains("lockbridge enroll"), "{stdout}");
+    let (code, _, stderr) = site.bridge_command(&["queue"]).await?;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no identity"), "{stderr}");
+
+    // A bad token changes nothing; the word that comes back is the daemon's, the secret is not in it.
+    let stderr = refused(&site, "this is no token").await?;
+    assert!(stderr.contains("parts"), "{stderr}");
+    let mut wrong = EnrollmentToken::parse(&site.token().await?)?;
+    wrong.ca_key_hash[0] ^= 1;
+    let stderr = refused(&site, &wrong.reveal()).await?;
+    assert!(stderr.contains("cannot be reached"), "{stderr}");
+    let reason = site.wait_for_reason("not_enrolled", Duration::from_secs(5)).await?;
+    assert!(reason["message"].as_str().is_some_and(|message| message.contains("certificate")), "{reason}");
+
+    // The right one, from a file that is wiped afterwards.
+    let token = site.token().await?;
+    let file = site.folder().join("token");
+    std::fs::write(&file, &token)?;
+    let path = file.to_str().context("text")?.to_owned();
+    let (code, stdout, stderr) = site.bridge_command(&["enroll", "--token-file", &path, "--name", "Desk"]).await?;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("workspace Example") && stdout.contains("goes on by itself"), "{stdout}");
+    assert!(!file.exists(), "the token file is wiped");
+    site.wait_for_cloud(Duration::from_secs(20)).await?;
+    site.wait_for_inventory().await?;
+    assert_eq!(site.bridge()?.id(), pid, "the same process");
+    assert!(site.bridge()?.runs());
+    let listed = site.cloud_command(&["bridge", "list"], &[]).await?;
+    assert!(listed.lines().count() == 1, "{listed}");
+
+    // The same token again is answered as it was; another one by name.
+    let (code, again, stderr) = site.bridge_command_with_input(&["enroll", "--json"], &token).await?;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(serde_json::from_str::<Value>(&again)?["already_enrolled"], true);
+    let stderr = refused(&site, &site.token().await?).await?;
+    assert!(stderr.contains("already enrolled") && stderr.contains("identity"), "{stderr}");
+
+    // Neither log nor state tells the tokens.
+    let secret = token.rsplit('#').next().context("a secret")?;
+    let log = std::fs::read_to_string(site.folder().join("bridge.log"))?;
+    assert!(!log.contains(secret) && !log.contains(wrong.reveal().rsplit('#').next().context("a secret")?), "{log}");
+    site.stop_bridge().await
+}
+
+#[tokio::test]
+async fn a_waiting_daemon_stops_when_told_and_takes_the_token_of_its_unit() -> Result<()> {
+    let mut site = Site::open(SiteOptions::default()).await?;
+    site.start_bridge().await?;
+    site.stop_bridge().await?;
+
+    // As systemd gives it: a file in the folder that CREDENTIALS_DIRECTORY names. The cloud is away at first.
+    let token = site.token().await?;
+    let credentials = site.folder().join("credentials");
+    std::fs::create_dir(&credentials)?;
+    std::fs::write(credentials.join("lockbridge.token"), format!("{token}\n"))?;
+    site.link.cut();
+    site.spawn_bridge_with_credentials(&credentials)?;
+    site.bridge_ready().await?;
+    let tried = |status: &Value| {
+        status["reasons"][0]["message"].as_str().is_some_and(|message| message.contains("cannot be reached"))
+    };
+    site.wait_for_status("a try with the credential", Duration::from_secs(10), tried).await?;
+    site.link.mend();
+    site.wait_for_cloud(Duration::from_secs(30)).await?;
+    assert!(credentials.join("lockbridge.token").exists(), "systemd owns its file");
+    site.stop_bridge().await
 }

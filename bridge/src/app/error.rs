@@ -19,9 +19,6 @@ pub enum AppError {
     /// The key that seals state cannot be had.
     #[error("cannot use the state key")]
     StateKey(#[from] StateKeyError),
-    /// There is no identity.
-    #[error("this bridge is not enrolled")]
-    NotEnrolled,
     /// The identity cannot be read.
     #[error("cannot use the identity of this bridge")]
     Identity(#[from] IdentityError),

@@ -1,13 +1,16 @@
 //! Wiring: configuration to running daemon, and the ordered stop. The only place that knows all rooms.
 //!
-//! Order of start: state directory, state key, identity, journal and working set, addresses, engine, tunnel. Readiness
-//! does not wait for the cloud: ready means running and buffering. Order of stop (rule M1): no new work, the engine drains,
+//! Order of start: state directory, state key, identity (or waiting for one), journal and working set, addresses, engine,
+//! tunnel. Readiness does not wait for the cloud: ready means running and buffering, or waiting for an identity. Order of stop (rule M1): no new work, the engine drains,
 //! the tunnel says what is left to say, the journal closes. A deadline ends it; crash-only recovery does the rest.
 //! Never: decides anything about commands.
 
+mod doors;
 mod error;
+pub mod space;
 mod store;
 mod transport;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -21,7 +24,6 @@ use lockbridge_protocol::proto::tunnel::Signed;
 use lockbridge_protocol::signed::report::SigningFailed;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,18 +34,21 @@ pub use error::AppError;
 
 use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
-use crate::control;
+use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
 use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope};
 use crate::identity::{self, Identity};
 use crate::journal::StateLock;
 use crate::limits;
 use crate::net::{Dialer, TlsTime};
+use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
+use doors::Doors;
 use transport::BridgeTransport;
+use waiting::Waiting;
 
 /// From the drained engine to the closed session: the last outcomes may leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -65,21 +70,36 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let notifier = Notifier::from_environment();
     let mut signals = Signals::listen(options.exit_with_stdin).map_err(AppError::Runtime)?;
 
-    let opening = {
-        let (config, health) = (config.clone(), health.clone());
-        tokio::task::spawn_blocking(move || open(&config, &health))
-            .await
-            .map_err(|error| AppError::Runtime(std::io::Error::other(error)))??
-    };
-    let Opening { sealer, identity, machine, store } = opening;
+    let Taken { lock, sealer, identity } = blocking(&config, &health, |config, _| take(config)).await?;
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
 
-    let listener = health::server::bind(config.health_address)
-        .map_err(|source| AppError::Address { address: config.health_address, source })?;
-    let health_address = listener.local_addr().map_err(AppError::Runtime)?;
-    let control_listener = control::bind(&config.control_socket)
-        .map_err(|source| AppError::ControlSocket { path: config.control_socket.clone(), source })?;
+    let (identity, waited) = if let Some(identity) = identity {
+        (identity, None)
+    } else {
+        let doors = Doors::open(&config)?;
+        tell_ready(options, &notifier, &doors)?;
+        let waiting = Waiting {
+            config: &config,
+            sealer: &sealer,
+            doors: &doors,
+            health: &health,
+            clock: &clock,
+            notifier: &notifier,
+            started_ms,
+        };
+        let Some(identity) = waiting.for_identity(&mut signals).await? else {
+            notifier.stopping();
+            return Ok(());
+        };
+        (identity, Some(doors))
+    };
+    let (shown, sealing) = (identity.clone(), sealer.clone());
+    let opening = move |config: &Config, health: &Health| open(lock, &shown, &sealing, config, health);
+    let Opening { machine, store } = blocking(&config, &health, opening).await?;
+    let was_ready = waited.is_some();
+    let doors = waited.map_or_else(|| Doors::open(&config), Ok)?;
+    let listener = doors.health()?;
 
     let engine_stop = CancellationToken::new();
     let (inventory_sender, inventory_at) = watch::channel(BTreeMap::new());
@@ -150,17 +170,17 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let observer = Observer::new(health.clone(), engine.clone(), link, bridge, descriptions);
     tasks.spawn(supervise::feed(notifier.clone(), health.clone(), stop.clone()));
     tasks.spawn(supervise::follow(notifier.clone(), observer.clone(), stop.clone()));
-    tasks.spawn(control::serve(control_listener, engine.clone(), observer.clone(), stop.clone()));
+    let desk = EngineDesk::new(engine.clone(), observer.clone(), identity.clone());
+    tasks.spawn(control::serve(Arc::clone(&doors.control), health.clone(), desk, stop.clone()));
     let server_stop = stop.clone();
     let server = std::thread::Builder::new()
         .name("health".to_owned())
         .spawn(move || health::server::serve(listener, observer, &server_stop))
         .map_err(AppError::Runtime)?;
 
-    info!(bridge_id = identity.bridge_id(), %health_address, "The bridge runs.");
-    notifier.ready();
-    if options.announce {
-        announce(health_address).map_err(AppError::Runtime)?;
+    info!(bridge_id = identity.bridge_id(), health_address = %doors.health_address, "The bridge runs.");
+    if !was_ready {
+        tell_ready(options, &notifier, &doors)?;
     }
 
     let failed = tokio::select! {
@@ -208,43 +228,79 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
 }
 
+struct Taken {
+    lock: StateLock,
+    sealer: Sealer,
+    identity: Option<Identity>,
+}
+
+/// The state directory, its key, and who this bridge is. Blocks on the disk.
+fn take(config: &Config) -> Result<Taken, AppError> {
+    let lock = StateLock::acquire(&config.state_directory).map_err(AppError::Lock)?;
+    let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
+    let identity = Identity::load(&config.state_directory, &sealer)?;
+    Ok(Taken { lock, sealer, identity })
+}
+
 struct Opening {
-    sealer: crate::seal::Sealer,
-    identity: Identity,
     machine: Machine,
     store: store::Opening,
 }
 
-/// Everything that blocks on the disk.
-fn open(config: &Config, health: &Health) -> Result<Opening, AppError> {
-    let lock = StateLock::acquire(&config.state_directory).map_err(AppError::Lock)?;
-    let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
-    let identity = Identity::load(&config.state_directory, &sealer)?.ok_or(AppError::NotEnrolled)?;
+/// All else that blocks on the disk.
+fn open(
+    lock: StateLock,
+    identity: &Identity,
+    sealer: &Sealer,
+    config: &Config,
+    health: &Health,
+) -> Result<Opening, AppError> {
     // Only auditors miss it; a full disk must not keep the daemon from starting.
     if let Err(error) = identity.publish_audit_key() {
         warn!(error = %crate::net::chain_text(&error), "The public audit key was not laid out for auditors.");
     }
     let store = store::open(lock, config, health)?;
-    let machine = identity::machine::look(&config.machine_id_file, &sealer);
-    Ok(Opening { sealer, identity, machine, store })
+    let machine = identity::machine::look(&config.machine_id_file, sealer);
+    Ok(Opening { machine, store })
+}
+
+/// Runs a step that blocks on the disk beside the runtime.
+async fn blocking<T: Send + 'static>(
+    config: &Config,
+    health: &Health,
+    step: impl FnOnce(&Config, &Health) -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    let (config, health) = (config.clone(), health.clone());
+    let done = tokio::task::spawn_blocking(move || step(&config, &health)).await;
+    done.map_err(|error| AppError::Runtime(std::io::Error::other(error)))?
+}
+
+/// Tells who started this process that it runs: as soon as there is somebody to ask, with an identity or without.
+fn tell_ready(options: RunOptions, notifier: &Notifier, doors: &Doors) -> Result<(), AppError> {
+    notifier.ready();
+    if options.announce {
+        announce(doors.health_address).map_err(AppError::Runtime)?;
+    }
+    Ok(())
 }
 
 type Systems = Vec<(LockSystemConfig, Arc<dyn LockSystem>)>;
 
 fn lock_systems(config: &Config, clock: &Arc<dyn Clock>) -> Result<Systems, AppError> {
-    let build = |system: &LockSystemConfig| -> Result<_, AppError> {
-        let adapter: Arc<dyn LockSystem> = match &system.kind {
-            LockSystemKind::SaltoSpace(_) => {
-                let built = SaltoSpace::new(system.clone(), Arc::clone(clock));
-                Arc::new(built.map_err(|error| AppError::LockSystem {
-                    name: system.name.clone(),
-                    problem: crate::net::chain_text(&error),
-                })?)
-            }
-        };
-        Ok((system.clone(), adapter))
-    };
-    config.lock_systems.iter().map(build).collect()
+    config.lock_systems.iter().map(|system| Ok((system.clone(), lock_system(system, clock)?))).collect()
+}
+
+/// The adapter of a configured lock system; makes no connection.
+pub fn lock_system(system: &LockSystemConfig, clock: &Arc<dyn Clock>) -> Result<Arc<dyn LockSystem>, AppError> {
+    match &system.kind {
+        LockSystemKind::SaltoSpace(_) => {
+            let built = SaltoSpace::new(system.clone(), Arc::clone(clock));
+            Ok(Arc::new(built.map_err(|error| AppError::LockSystem {
+                name: system.name.clone(),
+                problem: crate::net::chain_text(&error),
+            })?))
+        }
+    }
 }
 
 /// That the working set was rebuilt is news for an hour.
@@ -315,34 +371,52 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    with_stdin: bool,
+    /// Cancelled when standard input closes, if that was asked for.
+    input: CancellationToken,
 }
 
 impl Signals {
     fn listen(with_stdin: bool) -> std::io::Result<Self> {
+        let input = CancellationToken::new();
+        if with_stdin {
+            let closed = input.clone();
+            // A thread, because a read of standard input cannot be cancelled; it ends with the process.
+            std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+                let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                closed.cancel();
+                read
+            })?;
+        }
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            with_stdin,
+            input,
         })
     }
 
     /// Returns when told to stop; on SIGHUP the policy file is read anew.
     async fn stop_or_reload(&mut self, engine: &EngineHandle) {
-        let stdin = stdin_closed(self.with_stdin);
-        tokio::pin!(stdin);
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                () = &mut stdin => return,
+                () = self.input.cancelled() => return,
                 _ = self.hangup.recv() => match engine.ask(EngineRequest::ReloadPolicy).await {
                     Ok(Ok(())) => info!("The policy file was read anew."),
                     Ok(Err(error)) => error!(%error, "The policy file does not hold."),
                     Err(error) => error!(%error, "The policy file was not read."),
                 },
             }
+        }
+    }
+
+    /// Returns when told to stop, while there is no policy to read yet.
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = self.input.cancelled() => {}
         }
     }
 
@@ -353,13 +427,4 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-async fn stdin_closed(wanted: bool) {
-    if !wanted {
-        return std::future::pending().await;
-    }
-    let mut input = tokio::io::stdin();
-    let mut ignored = [0_u8; 64];
-    while matches!(input.read(&mut ignored).await, Ok(1..)) {}
 }

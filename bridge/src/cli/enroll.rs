@@ -1,19 +1,22 @@
-//! `lockbridge enroll`: make this machine the bridge that a token is for.
+//! `lockbridge enroll`: make this machine the bridge that a token is for, through the daemon when it runs.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::output::time;
-use super::{Failure, Output, exit, load};
+use super::{Failure, Output, exit, load, runtime};
+use crate::app::space::{self, SpaceError};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::identity::{self, EnrollError, EnrollOptions, Hint, TokenSource};
-use crate::journal::{Disk, RealDisk, StateLock};
-use crate::limits::JOURNAL_SAFETY_RESERVE_BYTES;
+use crate::control::{self, CallError, Request, SecretText};
+use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Hint, TokenSource, forget_token};
+use crate::journal::StateLock;
 use crate::net::{Dialer, chain_text};
 
 /// Where the token is, and under which name this machine appears in the cloud.
@@ -30,31 +33,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
     let config = load(file)?;
-    // A running daemon has its identity in memory; enrolling beside it would only confuse.
-    let _lock =
-        StateLock::acquire(&config.state_directory).map_err(|error| Failure::new(exit::BUSY, chain_text(&error)))?;
-    ensure_space(&config)?;
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .is_some_and(|folder| Path::new(&folder).join("lockbridge.token").exists());
     let token = match &arguments.token_file {
         Some(path) => TokenSource::File(path.clone()),
-        None if credential => TokenSource::Credential,
-        None => TokenSource::Stdin,
+        None => TokenSource::credential().unwrap_or(TokenSource::Stdin),
     };
-    let options = EnrollOptions {
-        state_directory: config.state_directory,
-        state_key: config.state_key,
-        token,
-        display_name: arguments.name.clone().unwrap_or_else(host_name),
-        dialer: Dialer::new(config.proxy),
-        clock: Arc::new(SystemClock),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the enrollment: {error}")))?;
-    let summary = runtime.block_on(identity::enroll(options)).map_err(|error| failure(&error))?;
-    let until = summary.certificate_not_after.map_or(0, jiff::Timestamp::as_millisecond);
+    let name = arguments.name.clone().unwrap_or_else(identity::machine::host_name);
+    let enrolled = runtime()?.block_on(enroll(config, token, name))?;
+    let summary = &enrolled.summary;
     let value = json!({
         "bridge_id": summary.bridge_id,
         "workspace_id": summary.workspace_id,
@@ -63,42 +48,102 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
         "tunnel_url": summary.tunnel_url,
         "already_enrolled": summary.already_enrolled,
     });
-    output.show(&value, |_| {
-        let head = if summary.already_enrolled { "This bridge was enrolled before" } else { "Enrolled" };
-        let validity = if until == 0 { String::new() } else { format!("certificate  until {}\n", time(until)) };
-        format!(
-            "{head}: workspace {} ({}).\n\nbridge       {}\ncloud        {}\n{validity}\n-> If that is the right workspace, start the daemon.",
-            summary.workspace_name, summary.workspace_id, summary.bridge_id, summary.tunnel_url
-        )
-    });
+    output.show(&value, |_| text(&enrolled));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Better a refusal at the installation than at night (rule D7).
-fn ensure_space(config: &Config) -> Result<(), Failure> {
-    let needed = config.disk_reserve_bytes + config.audit_retention_bytes + JOURNAL_SAFETY_RESERVE_BYTES;
-    let folder = config.state_directory.display();
-    let free = RealDisk
-        .free_bytes(&config.state_directory)
-        .map_err(|error| Failure::new(exit::DISK, format!("cannot tell the free space of {folder}: {error}")))?;
-    if free >= needed {
-        return Ok(());
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Enrolled {
+    /// Who this bridge is now.
+    pub(super) summary: EnrollSummary,
+    /// The daemon did it, and works from here on.
+    pub(super) by_daemon: bool,
+    /// Why the token file is still there, if it is.
+    pub(super) token_left: Option<String>,
+}
+
+fn text(enrolled: &Enrolled) -> String {
+    let Enrolled { summary, by_daemon, token_left } = enrolled;
+    let head = if summary.already_enrolled { "This bridge was enrolled before" } else { "Enrolled" };
+    let until = summary.certificate_not_after.map(jiff::Timestamp::as_millisecond);
+    let validity = until.map_or_else(String::new, |until| format!("certificate  until {}\n", time(until)));
+    let next = if *by_daemon {
+        "-> If that is the right workspace, look at `lockbridge status`: the daemon goes on by itself."
+    } else {
+        "-> If that is the right workspace, start the daemon."
+    };
+    let left = token_left.as_ref().map_or_else(String::new, |why| format!("\n-> The token file was not wiped: {why}."));
+    format!(
+        "{head}: workspace {} ({}).\n\nbridge       {}\ncloud        {}\n{validity}\n{next}{left}",
+        summary.workspace_name, summary.workspace_id, summary.bridge_id, summary.tunnel_url
+    )
+}
+
+/// Gives the token to the daemon, or does its work on the state directory when none answers.
+pub(super) async fn enroll(config: Config, token: TokenSource, name: String) -> Result<Enrolled, Failure> {
+    let spent = match &token {
+        TokenSource::File(path) => Some(path.clone()),
+        TokenSource::Stdin | TokenSource::Text(_) | TokenSource::Credential => None,
+    };
+    let text = token.text().map_err(|error| failure(&error.into()))?;
+    let request = Request::Enroll { token: SecretText::new(text.expose_secret()), name: name.clone() };
+    match control::call(&config.control_socket, &request).await {
+        Ok(summary) => {
+            // The daemon has its identity, and it may not reach the file.
+            let wiped = spent.map(|path| forget_token(&path));
+            let token_left = wiped.and_then(Result::err).map(|error| chain_text(&error));
+            Ok(Enrolled { summary, by_daemon: true, token_left })
+        }
+        Err(CallError::NotRunning { .. }) => {
+            // Standard input was read; a file stays the source, so that the daemon wipes it after its first session.
+            let token = if spent.is_some() { token } else { TokenSource::Text(text) };
+            let summary = without_daemon(config, token, name).await?;
+            Ok(Enrolled { summary, by_daemon: false, token_left: None })
+        }
+        Err(error) => Err(error.into()),
     }
-    let message = format!(
-        "the disk of {folder} has {} MiB free, and the bridge may need {} MiB of it: `storage.audit_retention_mib`, \
-         `storage.disk_reserve_mib` and what is set aside for revokes",
-        free >> 20,
-        needed >> 20
-    );
-    let hint = "Free space, put the state directory on another disk, or lower `storage.audit_retention_mib`.";
-    Err(Failure::new(exit::DISK, message).reason("disk_low").hint(hint))
+}
+
+async fn without_daemon(config: Config, token: TokenSource, name: String) -> Result<EnrollSummary, Failure> {
+    ensure_own(&config.state_directory)?;
+    // A daemon that holds the directory and does not answer has its identity in memory.
+    let _lock =
+        StateLock::acquire(&config.state_directory).map_err(|error| Failure::new(exit::BUSY, chain_text(&error)))?;
+    space::ensure(&config).map_err(|error| no_space(&error))?;
+    let options = EnrollOptions {
+        state_directory: config.state_directory,
+        state_key: config.state_key,
+        token,
+        display_name: name,
+        dialer: Dialer::new(config.proxy),
+        clock: Arc::new(SystemClock),
+    };
+    identity::enroll(options).await.map_err(|error| failure(&error))
+}
+
+/// The service runs as its own user and would not read what root wrote here.
+fn ensure_own(folder: &Path) -> Result<(), Failure> {
+    let owner = std::fs::metadata(folder).map(|metadata| metadata.uid());
+    let own = nix::unistd::geteuid().as_raw();
+    match owner {
+        Ok(owner) if owner != own => {
+            let user = nix::unistd::User::from_uid(owner.into()).ok().flatten();
+            let user = user.map_or_else(|| format!("uid {owner}"), |user| user.name);
+            let message = format!("the daemon does not run, and {} belongs to {user}", folder.display());
+            Err(Failure::new(exit::UNAVAILABLE, message)
+                .reason("not_running")
+                .hint("Start it with `systemctl start lockbridge`; it waits for the token. Then enroll again."))
+        }
+        // Not there yet, or not to be seen: what comes next says it better.
+        _ => Ok(()),
+    }
+}
+
+fn no_space(error: &SpaceError) -> Failure {
+    Failure::new(exit::DISK, chain_text(error)).reason("disk_low").hint(error.hint())
 }
 
 fn failure(error: &EnrollError) -> Failure {
     Failure::new(exit::ERROR, chain_text(error)).reason("enrollment").hint(error.hint())
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "lockbridge".to_owned() } else { name.trim().to_owned() }
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod brake;
+mod check;
 mod config;
 mod doubt;
 mod encode;
@@ -14,6 +15,7 @@ mod quarantine;
 mod queue;
 mod reload;
 mod run;
+mod setup;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ const CONFIG_FILE: &str = "/etc/lockbridge/bridge.toml";
 pub mod exit {
     /// Something failed; stderr says what.
     pub const ERROR: u8 = 1;
+    /// Flags or answers that will not do; stderr names each.
+    pub const USAGE: u8 = 2;
     /// `status`: it runs and something needs a look.
     pub const DEGRADED: u8 = 3;
     /// A file or folder to be read is not there, or is none of ours.
@@ -42,7 +46,7 @@ pub mod exit {
     pub const DISK: u8 = 74;
     /// Another daemon uses this state directory.
     pub const BUSY: u8 = 75;
-    /// Not enrolled, or the identity cannot be used.
+    /// The identity, or the key that seals it, cannot be used.
     pub const NO_IDENTITY: u8 = 77;
     /// The configuration does not hold: a restart cannot help.
     pub const CONFIG: u8 = 78;
@@ -64,10 +68,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lead through the first hour: cloud, lock system, encoder, each verified live and written to bridge.d.
+    Setup(setup::Arguments),
     /// Make this machine the bridge that a token from the cloud is for.
     Enroll(enroll::Arguments),
     /// Run the daemon in the foreground.
     Run(run::Arguments),
+    /// Look at the whole way to the cloud and to the locks, and say what does not work.
+    Check(check::Arguments),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -107,8 +115,10 @@ pub fn main() -> ExitCode {
     };
     let mut output = Output::new(arguments.json);
     let result = match arguments.command {
+        Command::Setup(command) => setup::run(&command, &arguments.config, &mut output),
         Command::Enroll(command) => enroll::run(&command, &arguments.config, &mut output),
         Command::Run(command) => run::run(&command, &arguments.config),
+        Command::Check(command) => check::run(&command, &arguments.config, &mut output),
         Command::Config(command) => config::run(&command, &arguments.config, &mut output),
         Command::Audit(command) => audit::run(&command, &arguments.config, &mut output),
         Command::Status => with_daemon(&arguments.config, async |socket: &Path| status::run(socket, &mut output).await),
@@ -145,11 +155,15 @@ fn with_daemon(
     command: impl AsyncFnOnce(&Path) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let socket = load(file)?.control_socket;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime()?.block_on(command(&socket))
+}
+
+/// One thread is enough for a command.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the call to the daemon: {error}")))?;
-    runtime.block_on(command(&socket))
+        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the command: {error}")))
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, Failure> {

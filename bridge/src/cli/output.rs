@@ -96,7 +96,10 @@ impl From<CallError> for Failure {
             CallError::NotAllowed { .. } => Self::new(exit::ERROR, message)
                 .reason("not_allowed")
                 .hint("Run the command with sudo, or join the group that owns the socket."),
-            CallError::Refused { code, .. } => Self::new(exit::ERROR, message).reason(code),
+            CallError::Refused { code, hint, .. } => {
+                let exit = if code == "disk_low" { exit::DISK } else { exit::ERROR };
+                Self { hint: Some(hint).filter(|hint| !hint.is_empty()), ..Self::new(exit, message).reason(code) }
+            }
             CallError::Unreadable { .. } => Self::new(exit::ERROR, message)
                 .reason("version_mismatch")
                 .hint("Command and daemon may be of different versions; restart the daemon after an upgrade."),

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Failure, exit, load};
 use crate::app::{self, AppError, RunOptions};
+use crate::identity::Hint as _;
 use crate::net::chain_text;
 use crate::telemetry;
 
@@ -41,10 +42,11 @@ pub(super) fn run(arguments: &Arguments, file: &Path) -> Result<ExitCode, Failur
 fn failure(error: &AppError) -> Failure {
     let failure = Failure::new(exit_code(error), chain_text(error)).reason("daemon");
     match error {
-        AppError::NotEnrolled => failure.hint("Run `lockbridge enroll` with the token from the cloud."),
         AppError::Journal(_) | AppError::JournalFailed => {
             failure.hint("Look at the disk; recovery reads the journal anew at the next start.")
         }
+        AppError::StateKey(error) => failure.hint(error.hint()),
+        AppError::Identity(error) => failure.hint(error.hint()),
         AppError::Address { .. } => failure.hint("Set `health.address` to a free loopback port."),
         _ => failure,
     }
@@ -53,7 +55,7 @@ fn failure(error: &AppError) -> Failure {
 fn exit_code(error: &AppError) -> u8 {
     match error {
         AppError::Lock(_) => exit::BUSY,
-        AppError::NotEnrolled | AppError::StateKey(_) | AppError::Identity(_) => exit::NO_IDENTITY,
+        AppError::StateKey(_) | AppError::Identity(_) => exit::NO_IDENTITY,
         AppError::Journal(_) | AppError::WorkingSet(_) | AppError::JournalFailed => exit::DISK,
         AppError::LockSystem { .. } => exit::CONFIG,
         AppError::Address { .. } | AppError::ControlSocket { .. } | AppError::Runtime(_) => exit::ERROR,

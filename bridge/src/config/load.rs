@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::findings::{Effective, Findings, Problem};
 use super::section::Section;
 use super::types::Config;
-use super::validate;
+use super::validate::{self, Systems};
 
 /// Prefix of environment variables: `LOCKBRIDGE__LOG__LEVEL=debug` sets `log.level`.
 pub const ENVIRONMENT_PREFIX: &str = "LOCKBRIDGE";
@@ -39,16 +39,48 @@ pub struct Loaded {
     pub effective: Vec<Effective>,
 }
 
-/// Reads all layers and validates them. `file` must exist; `bridge.d` beside it may.
-pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
-    load_layers(file, &Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__").separator("__"))
+/// A file as it would be: taken instead of what stands at its path.
+#[derive(Debug, Clone, Copy)]
+pub struct Extra<'draft> {
+    /// Where it would stand.
+    pub path: &'draft Path,
+    /// What it would say.
+    pub text: &'draft str,
 }
 
-fn load_layers(file: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+/// Reads all layers and validates them. `file` must exist; `bridge.d` beside it may.
+pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
+    load_with(file, &[])
+}
+
+/// [`load`] with files that are not written yet.
+pub fn load_with(file: &Path, extra: &[Extra<'_>]) -> Result<Loaded, ConfigError> {
+    load_layers(file, extra, &environment(), Systems::Needed)
+}
+
+/// What holds before there is a lock system, or even a file: for the setup of a new machine.
+pub fn load_bare(file: &Path, extra: &[Extra<'_>]) -> Result<Config, ConfigError> {
+    let mut extra = extra.to_vec();
+    if !file.exists() && !extra.iter().any(|draft| draft.path == file) {
+        extra.push(Extra { path: file, text: "" });
+    }
+    Ok(load_layers(file, &extra, &environment(), Systems::Optional)?.config)
+}
+
+fn environment() -> Environment {
+    Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__").separator("__")
+}
+
+fn load_layers(
+    file: &Path,
+    extra: &[Extra<'_>],
+    environment: &Environment,
+    systems: Systems,
+) -> Result<Loaded, ConfigError> {
     let findings = Rc::new(RefCell::new(Findings::default()));
     let mut merged = Map::new();
-    for path in layers(file, &findings) {
-        if let Some(layer) = read(&path, &findings) {
+    for path in layers(file, extra, &findings) {
+        if let Some(layer) = read(&path, extra, &findings) {
             merge(&mut merged, layer);
         }
     }
@@ -57,7 +89,7 @@ fn load_layers(file: &Path, environment: &Environment) -> Result<Loaded, ConfigE
         Err(error) => problem(&findings, "environment", ENVIRONMENT_PREFIX, &error.to_string(), "readable variables"),
     }
     let root = Section::new("", &file.display().to_string(), merged, Rc::clone(&findings));
-    let config = validate::bridge(root);
+    let config = validate::bridge(root, systems);
     let findings = findings.take();
     match config {
         Some(config) if findings.problems.is_empty() => Ok(Loaded { config, effective: findings.effective }),
@@ -65,7 +97,7 @@ fn load_layers(file: &Path, environment: &Environment) -> Result<Loaded, ConfigE
     }
 }
 
-fn layers(file: &Path, findings: &RefCell<Findings>) -> Vec<PathBuf> {
+fn layers(file: &Path, drafts: &[Extra<'_>], findings: &RefCell<Findings>) -> Vec<PathBuf> {
     let folder = file.with_extension("d");
     let mut extra: Vec<PathBuf> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries
@@ -78,13 +110,18 @@ fn layers(file: &Path, findings: &RefCell<Findings>) -> Vec<PathBuf> {
             Vec::new()
         }
     };
+    extra.extend(drafts.iter().map(|draft| draft.path.to_owned()).filter(|path| path != file));
     extra.sort();
+    extra.dedup();
     extra.insert(0, file.to_owned());
     extra
 }
 
-fn read(path: &Path, findings: &RefCell<Findings>) -> Option<Map<String, Value>> {
+fn read(path: &Path, drafts: &[Extra<'_>], findings: &RefCell<Findings>) -> Option<Map<String, Value>> {
     let origin = path.display().to_string();
+    if let Some(draft) = drafts.iter().find(|draft| draft.path == path) {
+        return parsed(File::from_str(draft.text, FileFormat::Toml).collect(), &origin, findings);
+    }
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > FILE_BYTES => {
             problem(findings, &origin, "(file)", &format!("{} bytes", metadata.len()), "a file of at most 1 MiB");
@@ -96,15 +133,23 @@ fn read(path: &Path, findings: &RefCell<Findings>) -> Option<Map<String, Value>>
             return None;
         }
     }
-    match File::from(path).format(FileFormat::Toml).collect() {
+    parsed(File::from(path).format(FileFormat::Toml).collect(), &origin, findings)
+}
+
+fn parsed(
+    layer: Result<Map<String, Value>, config::ConfigError>,
+    origin: &str,
+    findings: &RefCell<Findings>,
+) -> Option<Map<String, Value>> {
+    match layer {
         Ok(mut layer) => {
             for value in layer.values_mut() {
-                *value = with_origin(value, &origin);
+                *value = with_origin(value, origin);
             }
             Some(layer)
         }
         Err(error) => {
-            problem(findings, &origin, "(file)", &error.to_string(), "valid TOML");
+            problem(findings, origin, "(file)", &error.to_string(), "valid TOML");
             None
         }
     }

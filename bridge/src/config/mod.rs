@@ -13,7 +13,7 @@ mod types;
 mod validate;
 
 pub use findings::{Effective, Problem};
-pub use load::{ConfigError, ENVIRONMENT_PREFIX, Loaded, load};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
 pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,

@@ -146,6 +146,21 @@ pub enum ShipTransport {
     },
 }
 
+impl ShipTransport {
+    /// Name or address of the server, and its port.
+    pub fn host_and_port(&self) -> (String, u16) {
+        match self {
+            Self::Stp { host, port } => (host.clone(), *port),
+            Self::Http { url, .. } => {
+                let host = url.host_str().unwrap_or_default();
+                // A URL writes an IPv6 address in brackets, a resolver wants it without.
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                (host.to_owned(), url.port_or_known_default().unwrap_or(80))
+            }
+        }
+    }
+}
+
 /// The three modes of the SHIP tab.
 #[derive(Debug, Clone)]
 pub enum HttpAuthentication {

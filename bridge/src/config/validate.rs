@@ -13,8 +13,17 @@ use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyCon
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
 
+/// Whether a configuration without a lock system holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Systems {
+    /// No: a daemon has nothing to do.
+    Needed,
+    /// Yes: setup is about to add one.
+    Optional,
+}
+
 /// Validates the root. `None` or noted problems mean that the configuration does not hold.
-pub(super) fn bridge(mut root: Section) -> Option<Config> {
+pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
     let mut bridge = root.section("bridge");
     let state_directory = path(&mut bridge, "state_directory", &default_state_directory());
     let control_socket = path(&mut bridge, "control_socket", Path::new("/run/lockbridge/control.sock"));
@@ -59,7 +68,7 @@ pub(super) fn bridge(mut root: Section) -> Option<Config> {
 
     let mut systems = root.section("lock_system");
     let named = systems.named_sections();
-    if named.is_empty() {
+    if named.is_empty() && wanted == Systems::Needed {
         systems.problem("<name>", None, "at least one table [lock_system.<name>]; `lockbridge setup` writes it");
     }
     if named.len() > LOCK_SYSTEMS {

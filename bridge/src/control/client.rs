@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::message::{Answer, Request};
+use super::server::LINE_BYTES;
 
 /// Longer than the server's longest work.
 const ANSWER: Duration = Duration::from_secs(160);
@@ -50,6 +52,8 @@ pub enum CallError {
         code: String,
         /// For people.
         message: String,
+        /// The next step; empty when the message says it all.
+        hint: String,
     },
     /// CLI and daemon are of different versions, most likely.
     #[error("the daemon's answer cannot be read: {detail}")]
@@ -66,7 +70,9 @@ pub async fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result
         io::ErrorKind::PermissionDenied => CallError::NotAllowed { path: path.to_owned() },
         _ => CallError::NotRunning { path: path.to_owned(), source },
     })?;
-    let mut line = serde_json::to_vec(request).map_err(|error| CallError::Unreadable { detail: error.to_string() })?;
+    // The request may carry a secret: one buffer, large enough from the start, and wiped.
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
+    serde_json::to_writer(&mut *line, request).map_err(|error| CallError::Unreadable { detail: error.to_string() })?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(broken)?;
     let mut answer = Vec::new();
@@ -79,6 +85,6 @@ pub async fn call<T: DeserializeOwned>(path: &Path, request: &Request) -> Result
     let unreadable = |error: serde_json::Error| CallError::Unreadable { detail: error.to_string() };
     match serde_json::from_slice(&answer).map_err(unreadable)? {
         Answer::Done { answer } => serde_json::from_value(answer).map_err(unreadable),
-        Answer::Refused { code, message } => Err(CallError::Refused { code, message }),
+        Answer::Refused { code, message, hint } => Err(CallError::Refused { code, message, hint }),
     }
 }

@@ -1,9 +1,12 @@
 //! What can be asked, and the shape of answers.
 
+use std::fmt;
+
 use lockbridge_protocol::proto::tunnel::report::Body;
 use lockbridge_protocol::proto::tunnel::{CommandState, Report};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::dispatch::{DoubtVerdict, EncodeLocally};
 
@@ -38,6 +41,47 @@ pub enum Request {
     LiftQuarantine,
     /// Take the policy file anew.
     ReloadPolicy,
+    /// Make this machine the bridge that the token is for; a daemon that waits for its identity does it.
+    Enroll {
+        /// As the cloud gave it.
+        token: SecretText,
+        /// Name shown in the cloud.
+        name: String,
+    },
+}
+
+/// A secret on its way through the socket: wiped when dropped, and in no message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Takes the secret.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretText(not shown)")
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
 }
 
 /// One answer line.
@@ -53,15 +97,31 @@ pub enum Answer {
     Refused {
         /// Stable code.
         code: String,
-        /// What, where, and the next step.
+        /// What and where.
         message: String,
+        /// The next step; empty when the message says it all.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        hint: String,
     },
 }
 
 impl Answer {
+    /// The value that was asked for.
+    pub fn done(value: &impl Serialize) -> Self {
+        match serde_json::to_value(value) {
+            Ok(answer) => Self::Done { answer },
+            Err(error) => Self::refused("internal", format!("The answer cannot be written: {error}.")),
+        }
+    }
+
     /// A refusal.
     pub fn refused(code: &str, message: impl Into<String>) -> Self {
-        Self::Refused { code: code.to_owned(), message: message.into() }
+        Self::refused_with_hint(code, message, "")
+    }
+
+    /// A refusal, and what to do about it.
+    pub fn refused_with_hint(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { code: code.to_owned(), message: message.into(), hint: hint.into() }
     }
 }
 
@@ -129,6 +189,7 @@ mod tests {
                 operation: None,
             }),
             Request::Brake { on: true },
+            Request::Enroll { token: SecretText::new("canary \" \\ token"), name: "front desk".into() },
         ];
         for request in requests {
             let line = serde_json::to_string(&request).expect("writes");
@@ -138,10 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_in_no_debug_output() {
+        let request = Request::Enroll { token: SecretText::new("canary"), name: "desk".into() };
+        assert!(!format!("{request:?}").contains("canary"));
+    }
+
+    #[test]
     fn answers_are_told_apart() {
         let done = Answer::Done { answer: serde_json::json!([1]) };
         let refused = Answer::refused("brake", "The brake is on.");
-        for answer in [done, refused] {
+        let hinted = Answer::refused_with_hint("not_enrolled", "There is no identity.", "Enroll.");
+        for answer in [done, refused, hinted] {
             let line = serde_json::to_string(&answer).expect("writes");
             assert_eq!(serde_json::from_str::<Answer>(&line).expect("reads"), answer);
         }

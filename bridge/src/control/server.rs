@@ -6,30 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbridge_protocol::ids::CommandId;
-use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use zeroize::Zeroizing;
 
-use super::message::{Answer, EncodeAnswer, Request};
-use crate::dispatch::{ControlError, EngineHandle, EngineRequest};
-use crate::health::Observer;
+use super::desk::{Caller, Desk};
+use super::message::Answer;
+use crate::health::Health;
 use crate::limits;
 
 /// Longest request line.
-const LINE_BYTES: u64 = 64 * 1024;
+pub(super) const LINE_BYTES: usize = 64 * 1024;
 /// From accept to the whole request line.
 const READ: Duration = Duration::from_secs(2);
 /// Longest work for one request: an encode waits for a card and then for its lease.
 const WORK: Duration = Duration::from_secs(150);
 /// Its sign of life.
 const PULSE: &str = "control socket";
-/// Most rows a queue listing gives.
-const QUEUE_ROWS: usize = 10_000;
+/// For answers in hand when serving ends.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Binds the socket with mode 0660. A socket file left by a dead daemon is replaced; the state lock, taken before, makes
 /// sure that it is dead.
@@ -46,11 +45,11 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `stop`.
-pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Observer, stop: CancellationToken) {
+/// Serves until `stop`; answers that are being written then still go out.
+pub async fn serve(listener: Arc<UnixListener>, health: Health, desk: impl Desk, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let pulse = observer.health().pulse(PULSE);
+    let pulse = health.pulse(PULSE);
     loop {
         pulse.turn();
         let accepted = tokio::select! {
@@ -63,10 +62,10 @@ pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Obser
         match accepted {
             Ok((stream, _)) => {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                let (engine, observer) = (engine.clone(), observer.clone());
+                let desk = desk.clone();
                 connections.spawn(async move {
                     let _place = place;
-                    if let Err(error) = connection(stream, &engine, &observer).await {
+                    if let Err(error) = connection(stream, &desk).await {
                         debug!(%error, "A control connection ended early.");
                     }
                 });
@@ -77,28 +76,21 @@ pub async fn serve(listener: UnixListener, engine: EngineHandle, observer: Obser
             }
         }
     }
-    observer.health().retire_pulse(PULSE);
+    health.retire_pulse(PULSE);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _late = tokio::time::timeout(LAST_ANSWERS, ended).await;
     connections.shutdown().await;
 }
 
-async fn connection(mut stream: UnixStream, engine: &EngineHandle, observer: &Observer) -> io::Result<()> {
-    let uid = stream.peer_cred()?.uid();
-    let who = format!("uid {uid}");
-    let (read, mut write) = stream.split();
-    let mut line = String::new();
-    let mut reader = BufReader::new(read.take(LINE_BYTES));
-    let read = tokio::time::timeout(READ, reader.read_line(&mut line)).await;
-    let answer = match (read, line.ends_with('\n')) {
-        (Ok(Ok(_)), true) => match serde_json::from_str(&line) {
-            Ok(Request::LiftQuarantine) if !may_decide(uid) => {
-                Answer::refused("not_allowed", "Only root may release a quarantine: run it with sudo.")
-            }
-            Ok(request) => {
-                tokio::time::timeout(WORK, answer(request, who, engine, observer)).await.unwrap_or_else(|_| {
-                    Answer::refused("timeout", "The daemon took too long; look at `lockbridge status`.")
-                })
-            }
-            Err(error) => Answer::refused("invalid_request", format!("The request cannot be read: {error}.")),
+async fn connection(mut stream: UnixStream, desk: &impl Desk) -> io::Result<()> {
+    let caller = Caller { uid: stream.peer_cred()?.uid() };
+    let (mut read, mut write) = stream.split();
+    let answer = match tokio::time::timeout(READ, request_line(&mut read)).await {
+        Ok(Ok(Some(line))) => match serde_json::from_slice(&line) {
+            Ok(request) => tokio::time::timeout(WORK, desk.answer(request, caller)).await.unwrap_or_else(|_| {
+                Answer::refused("timeout", "The daemon took too long; look at `lockbridge status`.")
+            }),
+            Err(error) => Answer::refused("invalid_request", format!("The request cannot be read: {}.", place(&error))),
         },
         _ => Answer::refused("invalid_request", "One request line of at most 64 KiB is expected within 2 s."),
     };
@@ -108,47 +100,24 @@ async fn connection(mut stream: UnixStream, engine: &EngineHandle, observer: &Ob
     write.shutdown().await
 }
 
-async fn answer(request: Request, who: String, engine: &EngineHandle, observer: &Observer) -> Answer {
-    let result = match request {
-        Request::Status => return done(&observer.snapshot().await),
-        Request::Queue { limit } => {
-            engine.ask(|answer| EngineRequest::Queue(limit.min(QUEUE_ROWS), answer)).await.map(|rows| done(&rows))
+/// The first line without its end; `None` when the stream ends or grows too long before. It may hold a secret, so it has one
+/// buffer that never grows and is wiped.
+async fn request_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
+    let mut stream = stream.take(LINE_BYTES as u64);
+    loop {
+        let read = stream.read_buf(&mut *line).await?;
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            line.truncate(end);
+            return Ok(Some(line));
         }
-        Request::Doubts => engine.ask(EngineRequest::Doubts).await.map(|rows| done(&rows)),
-        Request::Resolve { command_id, verdict } => {
-            let Some(command_id) = CommandId::parse(&command_id) else {
-                return Answer::refused("invalid_request", format!("{command_id:?} is not a command id."));
-            };
-            let asked = engine.ask(|done| EngineRequest::Resolve { command_id, verdict, who, done }).await;
-            asked.and_then(|resolved| resolved).map(|()| done(&true))
+        if read == 0 {
+            return Ok(None);
         }
-        Request::Encode(request) => {
-            let asked = engine.ask(|done| EngineRequest::EncodeLocally { request, who, done }).await;
-            asked.and_then(|ended| ended).map(|report| done(&EncodeAnswer::of(&report)))
-        }
-        Request::Brake { on } => engine.ask(|done| EngineRequest::Brake { on, who, done }).await.map(|()| done(&on)),
-        Request::LiftQuarantine => {
-            let asked = engine.ask(|done| EngineRequest::LiftQuarantine { who, done }).await;
-            asked.and_then(|lifted| lifted).map(|answer| done(&answer))
-        }
-        Request::ReloadPolicy => {
-            engine.ask(EngineRequest::ReloadPolicy).await.and_then(|reloaded| reloaded).map(|()| done(&true))
-        }
-    };
-    result.unwrap_or_else(|error| match error {
-        ControlError::Stopped => Answer::refused("stopped", "The daemon is stopping."),
-        ControlError::Refused { code, message } => Answer::Refused { code, message },
-    })
-}
-
-/// Root, or the daemon's own user, which nobody else is.
-fn may_decide(uid: u32) -> bool {
-    uid == 0 || uid == nix::unistd::geteuid().as_raw()
-}
-
-fn done(value: &impl Serialize) -> Answer {
-    match serde_json::to_value(value) {
-        Ok(answer) => Answer::Done { answer },
-        Err(error) => Answer::refused("internal", format!("The answer cannot be written: {error}.")),
     }
+}
+
+/// What is wrong with a request and where, without repeating any of it.
+fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error at column {}", error.classify(), error.column())
 }

@@ -93,7 +93,8 @@ pub struct Observer {
 #[derive(Debug)]
 struct Parts {
     health: Health,
-    engine: EngineHandle,
+    /// `None` while there is no identity yet, and so no work.
+    engine: Option<EngineHandle>,
     link: watch::Receiver<TunnelStatus>,
     bridge: BridgeStatus,
     systems: Vec<Description>,
@@ -108,14 +109,23 @@ impl Observer {
         bridge: BridgeStatus,
         systems: Vec<Description>,
     ) -> Self {
-        Self { parts: Arc::new(Parts { health, engine, link, bridge, systems }) }
+        Self { parts: Arc::new(Parts { health, engine: Some(engine), link, bridge, systems }) }
+    }
+
+    /// For a daemon that waits for its identity: there is no engine, no link, and no lock system is asked yet.
+    pub fn waiting(health: Health, bridge: BridgeStatus) -> Self {
+        let (_, link) = watch::channel(TunnelStatus::default());
+        Self { parts: Arc::new(Parts { health, engine: None, link, bridge, systems: Vec::new() }) }
     }
 
     /// Asks every room that has something to say; bounded in time.
     pub async fn snapshot(&self) -> Snapshot {
         let parts = &self.parts;
-        let engine = tokio::time::timeout(ENGINE_ANSWER, parts.engine.ask(EngineRequest::Status)).await;
-        let engine = engine.ok().and_then(Result::ok);
+        let engine = match &parts.engine {
+            Some(engine) => tokio::time::timeout(ENGINE_ANSWER, engine.ask(EngineRequest::Status)).await.ok(),
+            None => None,
+        };
+        let engine = engine.and_then(Result::ok);
         let lock_systems: Vec<LockSystemStatus> = parts
             .systems
             .iter()

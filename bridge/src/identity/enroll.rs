@@ -11,6 +11,7 @@ use lockbridge_protocol::enrollment::{EXPORTER_LABEL, EnrollmentToken, prove};
 use lockbridge_protocol::limits::ENROLLMENT_BYTES;
 use lockbridge_protocol::proto::tunnel::{EnrollRefused, EnrollRequest, EnrollResponse};
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 use url::Url;
 
@@ -51,7 +52,7 @@ pub struct EnrollOptions {
 }
 
 /// What enrollment led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrollSummary {
     /// Given by the cloud.
     pub bridge_id: String,
@@ -198,11 +199,11 @@ fn accept(
 fn token_file(source: &TokenSource) -> Option<PathBuf> {
     match source {
         TokenSource::File(path) => std::path::absolute::<&Path>(path).ok(),
-        TokenSource::Stdin | TokenSource::Credential => None,
+        TokenSource::Stdin | TokenSource::Text(_) | TokenSource::Credential => None,
     }
 }
 
-fn summary(record: &Record, certificate_not_after: Option<Timestamp>) -> EnrollSummary {
+pub(super) fn summary(record: &Record, certificate_not_after: Option<Timestamp>) -> EnrollSummary {
     EnrollSummary {
         bridge_id: record.bridge_id.clone(),
         workspace_id: record.workspace_id.clone(),

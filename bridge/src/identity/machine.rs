@@ -22,6 +22,12 @@ pub fn look(id_file: &Path, sealer: &Sealer) -> Machine {
     describe(id_file, Path::new(INTERFACES), sealer)
 }
 
+/// Under which name it appears in the cloud unless somebody gives another one.
+pub fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "lockbridge".to_owned() } else { name.trim().to_owned() }
+}
+
 fn describe(id_file: &Path, interfaces: &Path, sealer: &Sealer) -> Machine {
     let mut hardware: Vec<Vec<u8>> = addresses(interfaces)
         .iter()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
+use lockbridge_protocol::enrollment::EnrollmentToken;
 use lockbridge_protocol::proto::journal::IdentityInUse;
 use lockbridge_protocol::proto::tunnel::Signed;
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys};
@@ -17,7 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use tracing::warn;
 use url::Url;
 
-use super::error::IdentityError;
+use super::enroll::{self, EnrollSummary};
+use super::error::{EnrollError, IdentityError};
 use super::files;
 use super::issued::{self, CertificateTimes, Issued, IssuedError};
 use super::keys::Keys;
@@ -151,6 +153,17 @@ impl Identity {
         &self.shared.parsed.tunnel_url
     }
 
+    /// What the enrollment with this token led to, when it made this identity; otherwise the refusal that names who this
+    /// bridge is.
+    pub fn enrolled_by(&self, token: &EnrollmentToken) -> Result<EnrollSummary, EnrollError> {
+        let record = &self.held().record;
+        if record.token_public_key == HEXLOWER.encode(&token.public_key()) {
+            return Ok(enroll::summary(record, None));
+        }
+        let directory = self.shared.paths.directory().to_path_buf();
+        Err(EnrollError::AlreadyEnrolled { bridge_id: record.bridge_id.clone(), directory })
+    }
+
     /// Where the certificate is renewed, `https`: the same hub.
     pub fn renew_url(&self) -> Result<Url, url::ParseError> {
         let tunnel = &self.shared.parsed.tunnel_url;
@@ -245,7 +258,7 @@ pub(super) fn check_own(
     Ok(issued)
 }
 
-fn read_certificates(path: &Path) -> Result<Option<Vec<CertificateDer<'static>>>, IdentityError> {
+pub(super) fn read_certificates(path: &Path) -> Result<Option<Vec<CertificateDer<'static>>>, IdentityError> {
     let Some(content) = files::read(path)? else { return Ok(None) };
     let wrong = |problem: String| IdentityError::Content { path: path.to_path_buf(), problem };
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();

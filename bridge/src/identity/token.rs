@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use lockbridge_protocol::enrollment::{EnrollmentToken, TokenError};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -20,10 +20,12 @@ const CREDENTIAL: &str = "lockbridge.token";
 const INPUT_BYTES: usize = 4096;
 
 /// Where the token is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum TokenSource {
     /// Standard input, to its end.
     Stdin,
+    /// Here: somebody gave it over the control socket.
+    Text(SecretString),
     /// A file; removed once the token is spent.
     File(PathBuf),
     /// The systemd credential `lockbridge.token`; systemd owns it, so it stays.
@@ -55,23 +57,35 @@ impl Hint for TokenReadError {
 }
 
 impl TokenSource {
+    /// The systemd credential, when this process was given one.
+    pub fn credential() -> Option<Self> {
+        let path = SecretSource::Credential(CREDENTIAL.to_owned()).path().ok()?;
+        path.exists().then_some(Self::Credential)
+    }
+
     /// Reads and parses the token. Blocks while standard input is open.
     pub fn read(&self) -> Result<EnrollmentToken, TokenReadError> {
+        Ok(EnrollmentToken::parse(self.text()?.expose_secret())?)
+    }
+
+    /// Reads the token as it stands there. Blocks while standard input is open.
+    pub fn text(&self) -> Result<SecretString, TokenReadError> {
         let source = match self {
             Self::Stdin => return read_from(io::stdin().lock()),
+            Self::Text(text) => return Ok(text.clone()),
             Self::File(path) => SecretSource::File(path.clone()),
             Self::Credential => SecretSource::Credential(CREDENTIAL.to_owned()),
         };
-        Ok(EnrollmentToken::parse(source.read()?.expose_secret())?)
+        Ok(source.read()?)
     }
 }
 
-fn read_from(input: impl io::Read) -> Result<EnrollmentToken, TokenReadError> {
+fn read_from(input: impl io::Read) -> Result<SecretString, TokenReadError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(INPUT_BYTES));
     input.take(INPUT_BYTES as u64).read_to_end(&mut bytes).map_err(TokenReadError::Stdin)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| TokenReadError::Stdin(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-    Ok(EnrollmentToken::parse(text)?)
+    Ok(SecretString::from(text.to_owned()))
 }
 
 /// Overwrites and removes a token file; one that is gone is fine. On a copy-on-write file system the old bytes may live
@@ -118,9 +132,12 @@ mod tests {
 
     #[test]
     fn standard_input_is_bounded_and_checked() {
-        assert!(read_from(text().as_bytes()).is_ok());
-        assert!(matches!(read_from(io::repeat(b'x')), Err(TokenReadError::Token(TokenError::TooLong))));
-        assert!(matches!(read_from(&b"\xff\xfe"[..]), Err(TokenReadError::Stdin(_))));
-        assert!(matches!(read_from(&b""[..]), Err(TokenReadError::Token(TokenError::Empty))));
+        fn token(input: impl io::Read) -> Result<EnrollmentToken, TokenReadError> {
+            TokenSource::Text(read_from(input)?).read()
+        }
+        assert!(token(text().as_bytes()).is_ok());
+        assert!(matches!(token(io::repeat(b'x')), Err(TokenReadError::Token(TokenError::TooLong))));
+        assert!(matches!(token(&b"\xff\xfe"[..]), Err(TokenReadError::Stdin(_))));
+        assert!(matches!(token(&b""[..]), Err(TokenReadError::Token(TokenError::Empty))));
     }
 }

@@ -1,7 +1,9 @@
 //! The one dialer: name, TCP, proxy, TLS, in this order, each with its own limit.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -20,6 +22,17 @@ use crate::config::ProxyConfig;
 /// From the first byte of the handshake to its end (rule G2).
 pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The first machine on the way to the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstHop {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// It is the configured proxy, not the cloud.
+    pub is_proxy: bool,
+}
+
 /// Makes connections to the cloud. Cheap to clone; holds no connection and no secret.
 #[derive(Debug, Clone)]
 pub struct Dialer {
@@ -31,6 +44,34 @@ impl Dialer {
     /// A dialer that goes through `proxy` when there is one, except to loopback.
     pub fn new(proxy: Option<ProxyConfig>) -> Self {
         Self { proxy: proxy.map(Arc::new), resolver: Arc::new(SystemResolver) }
+    }
+
+    /// Who is spoken to first on the way to `url`: the proxy, or the host itself.
+    pub fn first_hop(&self, url: &Url) -> Option<FirstHop> {
+        let host = url.host()?;
+        if let Some(proxy) = self.proxy.as_deref().filter(|_| !is_loopback(&host)) {
+            return Some(FirstHop { host: proxy.host.clone(), port: proxy.port, is_proxy: true });
+        }
+        // A URL writes an IPv6 address in brackets, a resolver wants it without.
+        let host = host.to_string().trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(FirstHop { host, port: url.port_or_known_default()?, is_proxy: false })
+    }
+
+    /// The addresses of the first hop, in the order in which [`connect`](Self::connect) tries them. At most 5 s.
+    pub async fn resolve(&self, hop: &FirstHop) -> Result<Vec<SocketAddr>, DialError> {
+        let addresses = tcp::resolve(self.resolver.as_ref(), &hop.host, hop.port).await?;
+        Ok(tcp::interleave(addresses).into())
+    }
+
+    /// Connects to every address by itself and hangs up; how long it took, or why not. At most 5 s.
+    pub async fn try_each(&self, addresses: &[SocketAddr]) -> Vec<(SocketAddr, io::Result<Duration>)> {
+        let tries = addresses.iter().map(|address| async {
+            let begun = Instant::now();
+            let connected = timeout(tcp::ADDRESS_TIMEOUT, TcpStream::connect(*address)).await;
+            let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            (*address, connected.map(|_| begun.elapsed()))
+        });
+        futures_util::future::join_all(tries).await
     }
 
     #[cfg(test)]

@@ -1,12 +1,15 @@
-//! One POST with a bounded answer over an open connection, for enrollment and renewal.
+//! One request with a bounded answer over an open connection, for enrollment, renewal and checks.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
@@ -74,8 +77,15 @@ pub struct HttpAnswer {
     pub status: StatusCode,
     /// `Retry-After` in seconds, at most 600 s; dates are not understood.
     pub retry_after: Option<Duration>,
+    /// The server's time from `Date`, to the second, when it gave one.
+    pub date: Option<Timestamp>,
     /// The body, at most as long as was allowed.
     pub body: Bytes,
+}
+
+/// Asks for `url` over `connection`, which ends with the answer. At most 20 s.
+pub async fn get(connection: Connection, url: &Url, limit: usize) -> Result<HttpAnswer, HttpError> {
+    within_limit(url, Box::pin(exchange(connection, url, Request::get(url.path()), Vec::new(), limit))).await
 }
 
 /// Sends `body` to `url` over `connection`, which ends with the answer. At most 20 s.
@@ -86,7 +96,15 @@ pub async fn post(
     body: Vec<u8>,
     limit: usize,
 ) -> Result<HttpAnswer, HttpError> {
-    timeout(ANSWER_TIMEOUT, exchange(connection, url, content_type, body, limit))
+    let request = Request::post(url.path()).header(CONTENT_TYPE, content_type);
+    within_limit(url, Box::pin(exchange(connection, url, request, body, limit))).await
+}
+
+async fn within_limit(
+    url: &Url,
+    exchange: impl Future<Output = Result<HttpAnswer, HttpError>>,
+) -> Result<HttpAnswer, HttpError> {
+    timeout(ANSWER_TIMEOUT, exchange)
         .await
         .unwrap_or_else(|_| Err(HttpError::Timeout { url: url.to_string(), seconds: ANSWER_TIMEOUT.as_secs() }))
 }
@@ -94,15 +112,14 @@ pub async fn post(
 async fn exchange(
     connection: Connection,
     url: &Url,
-    content_type: &'static str,
+    request: Builder,
     body: Vec<u8>,
     limit: usize,
 ) -> Result<HttpAnswer, HttpError> {
     let failed = |source| HttpError::Exchange { url: url.to_string(), source };
     let authority = url.authority();
-    let request = Request::post(url.path())
+    let request = request
         .header(HOST, authority)
-        .header(CONTENT_TYPE, content_type)
         .header(USER_AGENT, concat!("lockbridge/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(Bytes::from(body)))
         .map_err(|source| HttpError::Request { url: url.to_string(), source })?;
@@ -116,6 +133,10 @@ async fn exchange(
         let status = answer.status();
         let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAXIMUM));
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|value| DateTimeParser::new().parse_timestamp(value.to_str().ok()?).ok());
         let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 HttpError::TooLong { url: url.to_string(), limit }
@@ -123,7 +144,7 @@ async fn exchange(
                 HttpError::Body { url: url.to_string(), problem: error.to_string() }
             }
         })?;
-        Ok(HttpAnswer { status, retry_after, body: body.to_bytes() })
+        Ok(HttpAnswer { status, retry_after, date, body: body.to_bytes() })
     };
     tokio::pin!(conversation, driver);
     // The driver moves the bytes. It may end first, when the server closes behind its answer; what was read is then still

@@ -48,15 +48,7 @@ impl Resolve for SystemResolver {
 
 /// Resolves `host` and connects to the first of its addresses that answers.
 pub(super) async fn connect(resolver: &dyn Resolve, host: &str, port: u16) -> Result<TcpStream, DialError> {
-    let addresses = match timeout(DNS_TIMEOUT, resolver.resolve(host, port)).await {
-        Err(_) => return Err(DialError::DnsTimeout { host: host.to_owned(), seconds: DNS_TIMEOUT.as_secs() }),
-        Ok(Err(source)) => return Err(DialError::Dns { host: host.to_owned(), source }),
-        Ok(Ok(addresses)) if addresses.is_empty() => {
-            let source = io::Error::new(io::ErrorKind::NotFound, "the resolver knows no address");
-            return Err(DialError::Dns { host: host.to_owned(), source });
-        }
-        Ok(Ok(addresses)) => addresses,
-    };
+    let addresses = resolve(resolver, host, port).await?;
     let stream = race(interleave(addresses), TcpStream::connect).await.map_err(|attempts| DialError::Tcp {
         host: host.to_owned(),
         port,
@@ -67,6 +59,19 @@ pub(super) async fn connect(resolver: &dyn Resolve, host: &str, port: u16) -> Re
         DialError::Tcp { host: host.to_owned(), port, attempts: vec![(peer, error)] }
     })?;
     Ok(stream)
+}
+
+/// Resolves `host`; at least one address.
+pub(super) async fn resolve(resolver: &dyn Resolve, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    match timeout(DNS_TIMEOUT, resolver.resolve(host, port)).await {
+        Err(_) => Err(DialError::DnsTimeout { host: host.to_owned(), seconds: DNS_TIMEOUT.as_secs() }),
+        Ok(Err(source)) => Err(DialError::Dns { host: host.to_owned(), source }),
+        Ok(Ok(addresses)) if addresses.is_empty() => {
+            let source = io::Error::new(io::ErrorKind::NotFound, "the resolver knows no address");
+            Err(DialError::Dns { host: host.to_owned(), source })
+        }
+        Ok(Ok(addresses)) => Ok(addresses),
+    }
 }
 
 /// Alternates the families, the resolver's first choice first, each family in the resolver's order.

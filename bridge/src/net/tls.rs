@@ -77,6 +77,16 @@ pub fn enrollment_client(ca_key_hash: [u8; 32], time: &TlsTime) -> Result<Arc<Cl
     Ok(finish(config))
 }
 
+/// A client that looks and has no certificate of its own to show: trusts `ca_bundle`.
+pub fn anonymous_client(
+    ca_bundle: &[CertificateDer<'static>],
+    time: &TlsTime,
+) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    let provider = Arc::new(ring::default_provider());
+    let config = with_anchor(Anchor::Certificates(roots(ca_bundle)?), provider, time)?.with_no_client_auth();
+    Ok(finish(config))
+}
+
 /// A client for tunnel and renewal: trusts `ca_bundle`, and shows `chain` (leaf first) with its key.
 pub fn mutual_client(
     ca_bundle: &[CertificateDer<'static>],
@@ -84,18 +94,19 @@ pub fn mutual_client(
     key: PrivateKeyDer<'static>,
     time: &TlsTime,
 ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    let provider = Arc::new(ring::default_provider());
+    let config = with_anchor(Anchor::Certificates(roots(ca_bundle)?), provider, time)?
+        .with_client_auth_cert(chain, key)
+        .map_err(TlsConfigError::ClientCertificate)?;
+    Ok(finish(config))
+}
+
+fn roots(ca_bundle: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in ca_bundle {
         roots.add(certificate.clone()).map_err(TlsConfigError::CaBundle)?;
     }
-    if roots.is_empty() {
-        return Err(TlsConfigError::NoCa);
-    }
-    let provider = Arc::new(ring::default_provider());
-    let config = with_anchor(Anchor::Certificates(Arc::new(roots)), provider, time)?
-        .with_client_auth_cert(chain, key)
-        .map_err(TlsConfigError::ClientCertificate)?;
-    Ok(finish(config))
+    if roots.is_empty() { Err(TlsConfigError::NoCa) } else { Ok(Arc::new(roots)) }
 }
 
 fn with_anchor(

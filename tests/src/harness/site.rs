@@ -249,6 +249,25 @@ impl Site {
         Ok(())
     }
 
+    /// Starts the daemon as systemd would, with the files of a folder as its credentials.
+    pub fn spawn_bridge_with_credentials(&mut self, folder: &Path) -> Result<()> {
+        let configuration = text(&self.configuration())?;
+        let credentials = format!("CREDENTIALS_DIRECTORY={}", folder.display());
+        let program = text(&self.binaries.bridge)?;
+        let arguments = [
+            &credentials,
+            program.as_str(),
+            "--config",
+            configuration.as_str(),
+            "run",
+            "--announce",
+            "--exit-with-stdin",
+        ];
+        let log = self.folder().join("bridge.log");
+        self.bridge = Some(Process::start("the bridge", Path::new("env"), &arguments, &log)?);
+        Ok(())
+    }
+
     /// Waits until the spawned daemon says that it is ready; one that does not is ended.
     pub async fn bridge_ready(&mut self) -> Result<()> {
         match self.bridge()?.ready().await {

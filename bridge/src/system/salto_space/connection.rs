@@ -42,26 +42,14 @@ pub(super) struct Target {
 impl Target {
     /// Host and port, for people.
     pub(super) fn address(&self) -> String {
-        let (host, port) = self.host_and_port();
+        let (host, port) = self.transport.host_and_port();
         format!("{host}:{port}")
-    }
-
-    fn host_and_port(&self) -> (String, u16) {
-        match &self.transport {
-            ShipTransport::Stp { host, port } => (host.clone(), *port),
-            ShipTransport::Http { url, .. } => {
-                let host = url.host_str().unwrap_or_default();
-                // A URL writes an IPv6 address in brackets, a resolver wants it without.
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                (host.to_owned(), url.port_or_known_default().unwrap_or(80))
-            }
-        }
     }
 
     /// Connects. Nothing of a request has been sent when this fails.
     pub(super) async fn connect(&self) -> Result<Connection, SessionError> {
         let refused = |reason: String| SessionError::Connect { to: self.address(), reason };
-        let (host, port) = self.host_and_port();
+        let (host, port) = self.transport.host_and_port();
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| refused(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
         let ShipTransport::Http { url, authentication, .. } = &self.transport else {

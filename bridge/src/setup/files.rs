@@ -1,0 +1,308 @@
+//! From answers to files: `bridge.d/*.toml` for people to read, and secrets by themselves.
+
+use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret as _;
+use thiserror::Error;
+
+use super::Answers;
+use crate::config::{Config, ConfigError, Extra};
+
+/// User of the service, who has to read what is written here.
+const USER: &str = "lockbridge";
+/// A bare configuration for a place without one.
+const HEAD: &str = "# Made by `lockbridge setup`. What it was told stands in bridge.d beside this file.\n";
+
+/// A file could not be written.
+#[derive(Debug, Error)]
+#[error("cannot write {}", path.display())]
+pub struct FileError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub text: String,
+    /// It holds a lock system, not the rest.
+    pub is_lock_system: bool,
+}
+
+impl Draft {
+    /// There is a file of that name with something else in it.
+    pub fn would_replace(&self) -> bool {
+        std::fs::read_to_string(&self.path)
+            .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |text| body(&text) != body(&self.text))
+    }
+}
+
+/// What counts in a file: all but comments, which hold the day.
+fn body(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+/// The files for these answers, beside the configuration `file`. Secrets are named in them, as files in the folder
+/// `secrets`, not told.
+pub fn drafts(answers: &Answers, file: &Path, secrets: &Path, day: &str) -> Vec<Draft> {
+    let folder = file.with_extension("d");
+    let mut drafts = Vec::new();
+    if !file.exists() {
+        drafts.push(Draft { path: file.to_owned(), text: HEAD.to_owned(), is_lock_system: false });
+    }
+    if let Some(proxy) = answers.text("proxy").filter(|proxy| *proxy != "none") {
+        let mut text = head("the way to the cloud", day);
+        text.push_str("[network]\n# Asked for a way to the cloud with CONNECT; nothing else leaves this site.\n");
+        line(&mut text, "proxy", proxy);
+        if answers.secret("proxy_password").is_some() {
+            line(&mut text, "proxy_password_file", &secret_path(secrets, "proxy"));
+        }
+        drafts.push(Draft { path: folder.join("10-network.toml"), text, is_lock_system: false });
+    }
+    let name = answers.text("lock_system").unwrap_or("main");
+    let text = lock_system(answers, name, secrets, day);
+    drafts.push(Draft { path: folder.join(format!("20-{name}.toml")), text, is_lock_system: true });
+    drafts
+}
+
+fn lock_system(answers: &Answers, name: &str, secrets: &Path, day: &str) -> String {
+    let mut text = head("one lock system", day);
+    let _infallible = writeln!(text, "[lock_system.{name}]");
+    let mut plain = |key: &str| {
+        if let Some(value) = answers.text(key) {
+            line(&mut text, key, value);
+        }
+    };
+    plain("kind");
+    plain("time_zone");
+    plain("transport");
+    plain("host");
+    if let Some(port) = answers.text("port") {
+        let _infallible = writeln!(text, "port = {port}");
+    }
+    for key in ["url", "certificate_sha256", "authentication", "user"] {
+        if let Some(value) = answers.text(key) {
+            line(&mut text, key, value);
+        }
+    }
+    for key in ["password", "key"] {
+        if answers.secret(key).is_some() {
+            text.push_str("# The secret itself stands in this file, for the service's user only.\n");
+            line(&mut text, &format!("{key}_file"), &secret_path(secrets, name));
+        }
+    }
+    let encoders: Vec<String> = answers.encoders().iter().map(|name| quoted(name)).collect();
+    text.push_str("# Spelled exactly as in SALTO Space.\n");
+    let _infallible = writeln!(text, "encoders = [{}]", encoders.join(", "));
+    text
+}
+
+fn head(what: &str, day: &str) -> String {
+    format!(
+        "# Lockbridge: {what}. Written by `lockbridge setup` on {day}; edit it as you like.\n\
+         # Every key is explained in the packaged bridge.toml. After a change: `lockbridge config check`, then restart.\n"
+    )
+}
+
+fn line(text: &mut String, key: &str, value: &str) {
+    let _infallible = writeln!(text, "{key} = {}", quoted(value));
+}
+
+/// A TOML basic string.
+fn quoted(value: &str) -> String {
+    let mut text = String::from("\"");
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            control if control.is_control() => {
+                let _infallible = write!(text, "\\u{:04X}", u32::from(control));
+            }
+            plain => text.push(plain),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// Where the secret of a lock system, or of the proxy, is kept.
+fn secret_path(secrets: &Path, of: &str) -> String {
+    secrets.join(format!("{of}.secret")).display().to_string()
+}
+
+/// What the configuration would be with these files, before they are written.
+pub fn configuration(file: &Path, drafts: &[Draft]) -> Result<Config, ConfigError> {
+    let extra: Vec<Extra<'_>> = drafts.iter().map(|draft| Extra { path: &draft.path, text: &draft.text }).collect();
+    Ok(crate::config::load_with(file, &extra)?.config)
+}
+
+/// The same before the lock system is known: what there is to know of the way to the cloud.
+pub fn bare_configuration(file: &Path, drafts: &[Draft]) -> Result<Config, ConfigError> {
+    let known = drafts.iter().filter(|draft| !draft.is_lock_system);
+    let extra: Vec<Extra<'_>> = known.map(|draft| Extra { path: &draft.path, text: &draft.text }).collect();
+    crate::config::load_bare(file, &extra)
+}
+
+/// Writes a file that anybody may read.
+pub fn write(draft: &Draft) -> Result<(), FileError> {
+    let failed = |source| FileError { path: draft.path.clone(), source };
+    if let Some(folder) = draft.path.parent().filter(|folder| !folder.exists()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    replace(&draft.path, draft.text.as_bytes(), 0o644, false).map_err(failed)
+}
+
+/// Writes the secrets of the answers into the folder `secrets`, each for the service's user only; the files written.
+pub fn store_secrets(answers: &Answers, secrets: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let name = answers.text("lock_system").unwrap_or("main");
+    let mut written = Vec::new();
+    for (key, of) in [("proxy_password", "proxy"), ("password", name), ("key", name)] {
+        if let Some(secret) = answers.secret(key) {
+            let path = PathBuf::from(secret_path(secrets, of));
+            replace(&path, secret.expose_secret().as_bytes(), 0o600, true)
+                .map_err(|source| FileError { path: path.clone(), source })?;
+            written.push(path);
+        }
+    }
+    Ok(written)
+}
+
+/// A folder for secrets that are tried before they are kept; removed with all in it.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes it beside the configuration `file`, for this user only.
+    pub fn beside(file: &Path) -> Result<Self, FileError> {
+        let path = file.with_file_name(format!(".setup-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|source| FileError { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing more can be done here; the folder is closed to others.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whole or not at all.
+fn replace(path: &Path, content: &[u8], mode: u32, for_service: bool) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = (|| {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        // Whatever the umask of this shell is: the service has to read it.
+        file.set_permissions(Permissions::from_mode(mode))?;
+        let service = nix::unistd::User::from_name(USER).ok().flatten();
+        if let Some(user) = service.filter(|_| for_service && nix::unistd::geteuid().is_root()) {
+            fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // Not there when making it was what failed.
+        let _gone = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answers(folder: &Path, more: &[(&str, &str)]) -> Answers {
+        let secret = folder.join("typed");
+        std::fs::write(&secret, "canary \"secret\"").expect("written");
+        let mut given: BTreeMap<String, String> = [
+            ("time_zone", "Europe/Madrid"),
+            ("transport", "http"),
+            ("url", "http://192.0.2.20:8100"),
+            ("authentication", "basic"),
+            ("user", "the \"bridge\""),
+            ("password_file", secret.to_str().expect("text")),
+            ("encoders", "Front desk 1, Pförtner \\ 2"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        given.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        Answers::unattended(&given, true).expect("holds")
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was_answered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bridge.toml");
+        let answers = answers(folder.path(), &[("proxy", "http://proxy.example.com:3128")]);
+        let drafts = drafts(&answers, &file, folder.path(), "2026-11-22");
+        assert_eq!(drafts.len(), 3);
+        let planned = configuration(&file, &drafts).expect("holds before it is written");
+        for draft in &drafts {
+            assert!(!draft.would_replace(), "nothing is there yet");
+            write(draft).expect("written");
+            assert!(!draft.would_replace(), "the same again");
+            assert!(!draft.text.contains("canary"), "no secret: {}", draft.text);
+        }
+        let written = store_secrets(&answers, folder.path()).expect("stored");
+        let mode = std::fs::metadata(&written[0]).expect("there").permissions().mode() & 0o777;
+        assert_eq!((written.len(), mode), (1, 0o600));
+        let config = crate::config::load(&file).expect("holds").config;
+        assert_eq!(format!("{config:?}"), format!("{planned:?}"));
+        let crate::config::LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+        let names: Vec<&str> = space.encoders.iter().map(|encoder| encoder.name.as_str()).collect();
+        assert_eq!(names, ["Front desk 1", "Pförtner \\ 2"]);
+        let crate::config::ShipTransport::Http { authentication, .. } = &space.transport else { panic!("http") };
+        let crate::config::HttpAuthentication::Basic { user, password } = authentication else { panic!("basic") };
+        assert_eq!(user, "the \"bridge\"");
+        assert_eq!(password.read().expect("readable").expose_secret(), "canary \"secret\"");
+    }
+
+    #[test]
+    fn another_day_is_no_other_file_and_another_host_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bridge.toml");
+        let draft = |day, url| {
+            drafts(&answers(folder.path(), &[("url", url)]), &file, folder.path(), day).pop().expect("a file")
+        };
+        write(&draft("2026-11-22", "http://192.0.2.20")).expect("written");
+        assert!(!draft("2026-11-23", "http://192.0.2.20").would_replace());
+        assert!(draft("2026-11-22", "http://192.0.2.21").would_replace());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_toml_string(text in "\\PC{0,40}") {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("x.toml");
+            std::fs::write(&path, format!("value = {}\n", quoted(&text))).expect("written");
+            let read = config::Config::builder().add_source(config::File::from(path)).build().expect("TOML");
+            prop_assert_eq!(read.get_string("value").expect("text"), text);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `lockbridge setup` as an admin meets it: at a terminal, and from a script. Both end in a bridge that carries out a grant.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lockbridge_tests::harness::guest::{self, Directory};
+use lockbridge_tests::harness::{Site, SiteOptions, build, until};
+use nix::pty::openpty;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+/// Longest wait for the next words at the terminal: a look at an encoder takes three seconds, a name service longer.
+const WORDS: Duration = Duration::from_secs(30);
+
+/// A site whose bridge knows neither cloud nor lock system; the port of the lock server.
+async fn unconfigured(options: SiteOptions) -> Result<(Site, String)> {
+    let site = Site::open(options).await?;
+    let text = std::fs::read_to_string(site.configuration())?;
+    let (bare, system) = text.split_once("[lock_system.").context("a lock system")?;
+    std::fs::write(site.configuration(), bare)?;
+    let address = system.lines().find_map(|line| line.strip_prefix("port = ").or_else(|| line.strip_prefix("url = ")));
+    Ok((site, address.context("an address")?.trim_matches('"').to_owned()))
+}
+
+/// A grant that the configured bridge carries out: its card is written at the simulator.
+async fn carries_out_a_grant(site: &mut Site) -> Result<()> {
+    site.start_bridge().await?;
+    site.wait_for_inventory().await?;
+    let directory = Directory::read(site).await?;
+    let grant = guest::ready_grant(site, &directory, "Setup Guest", &["Room 101"]).await?;
+    guest::put_blank(site, "Front desk 1").await?;
+    let attempt = guest::encode(site, &directory, &grant, "Front desk 1").await?;
+    assert_eq!(attempt["status"], "success", "{attempt}");
+    assert_eq!(guest::effects(site, "card_written").await?, 1);
+    Ok(())
+}
+
+fn simulator(more: &[&str]) -> Vec<String> {
+    ["--card-wait", "300"].iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_script_sets_up_a_bridge_from_flags_and_files() -> Result<()> {
+    let (mut site, port) = unconfigured(SiteOptions { simulator: simulator(&[]), ..SiteOptions::default() }).await?;
+    let folder = site.folder().join("bridge.d");
+
+    // Every mistake at once, and nothing done.
+    let wrong = ["setup", "--yes", "--time-zone", "Madrid", "--host", "127.0.0.1:1", "--encoders", "Front desk 1"];
+    let (code, stdout, stderr) = site.bridge_command(&wrong).await?;
+    assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+    for key in ["token_file", "time_zone", "host", "port"] {
+        assert!(stderr.contains(&format!("  {key}: ")), "{key} is not told: {stderr}");
+    }
+    assert!(!folder.exists());
+
+    // Good answers that do not work: the token is spent on nothing, and nothing is written.
+    let token_file = site.folder().join("token");
+    std::fs::write(&token_file, site.token().await?)?;
+    let answers = site.folder().join("answers.toml");
+    std::fs::write(
+        &answers,
+        format!(
+            "token_file = {token_file:?}\ntime_zone = \"Europe/Madrid\"\nhost = \"127.0.0.1\"\nport = \"{port}\"\n\
+             encoders = \"Front desk 1, Front desk 2\"\n"
+        ),
+    )?;
+    let answers = answers.to_str().context("text")?.to_owned();
+    let setup = ["setup", "--json", "--answers", &answers];
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &["--encoders", "Front dekc 1"]].concat()).await?;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("encoder [main/Front dekc 1]") && stderr.contains("nothing was written"), "{stderr}");
+    assert!(!folder.exists());
+
+    let (code, stdout, stderr) = site.bridge_command(&setup).await?;
+    assert_eq!(code, 0, "{stderr}");
+    let done: Value = serde_json::from_str(&stdout)?;
+    assert_eq!(done["workspace_name"], "Example", "{done}");
+    let written = std::fs::read_to_string(folder.join("20-main.toml"))?;
+    assert!(written.starts_with("# Lockbridge") && written.contains("encoders = [\"Front desk 1\""), "{written}");
+
+    // Again: the same changes nothing; something else is not written over it unasked.
+    let (code, stdout, stderr) = site.bridge_command(&setup).await?;
+    assert_eq!(code, 0, "an enrolled bridge needs no token: {stderr}");
+    assert_eq!(serde_json::from_str::<Value>(&stdout)?["bridge_id"], Value::Null, "nothing was enrolled");
+    let fewer = ["setup", "--answers", &answers, "--encoders", "Front desk 2"];
+    let (code, _, stderr) = site.bridge_command(&fewer).await?;
+    assert!(code == 1 && stderr.contains("20-main.toml") && stderr.contains("--replace"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(folder.join("20-main.toml"))?, written, "it was kept");
+
+    carries_out_a_grant(&mut site).await?;
+    let gone = until("the end of the spent token file", Duration::from_secs(10), async || {
+        if token_file.exists() { Err("it is there") } else { Ok(()) }
+    });
+    gone.await?;
+    Ok(())
+}
+
+/// A program at a terminal of its own.
+struct Session {
+    child: Child,
+    keyboard: File,
+    screen: Arc<Mutex<String>>,
+    /// How much of the screen was looked at.
+    seen: usize,
+}
+
+impl Session {
+    fn start(site: &Site, arguments: &[&str]) -> Result<Self> {
+        let pair = openpty(None, None)?;
+        let terminal = || -> Result<Stdio> { Ok(pair.slave.try_clone()?.into()) };
+        let child = Command::new(&build()?.bridge)
+            .arg("--config")
+            .arg(site.configuration())
+            .args(arguments)
+            .stdin(terminal()?)
+            .stdout(terminal()?)
+            .stderr(terminal()?)
+            .kill_on_drop(true)
+            .spawn()?;
+        let screen = Arc::new(Mutex::new(String::new()));
+        let (shown, mut lines) = (Arc::clone(&screen), File::from(pair.master.try_clone()?));
+        // Ends with the last holder of the other end.
+        std::thread::spawn(move || {
+            let mut piece = [0; 1024];
+            while let Ok(count @ 1..) = lines.read(&mut piece) {
+                let text = String::from_utf8_lossy(piece.get(..count).unwrap_or_default()).into_owned();
+                shown.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            }
+        });
+        Ok(Self { child, keyboard: File::from(pair.master), screen, seen: 0 })
+    }
+
+    fn screen(&self) -> String {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until these words are on the screen, behind what was waited for before.
+    async fn shows(&mut self, words: &str) -> Result<()> {
+        let from = self.seen;
+        let found = until(words, WORDS, async || {
+            let screen = self.screen();
+            screen.get(from..).and_then(|new| new.find(words)).map(|at| from + at + words.len()).ok_or(screen)
+        });
+        self.seen = found.await?;
+        Ok(())
+    }
+
+    /// Waits for the question and types an answer.
+    async fn answer(&mut self, question: &str, text: &str) -> Result<()> {
+        self.shows(question).await?;
+        // The last of the prompt, after which the terminal is ready for this answer.
+        self.shows(": ").await?;
+        writeln!(self.keyboard, "{text}")?;
+        Ok(())
+    }
+
+    async fn ended(&mut self) -> Result<i32> {
+        match tokio::time::timeout(WORDS, self.child.wait()).await {
+            Ok(status) => status?.code().context("an exit code"),
+            Err(_) => bail!("it did not end; the screen:\n{}", self.screen()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_is_led_through_and_asked_again_where_an_answer_does_not_work() -> Result<()> {
+    let secrets = tempfile::tempdir()?;
+    let login = secrets.path().join("login");
+    std::fs::write(&login, "basic lockbridge:canary-right\n")?;
+    let login = login.to_str().context("text")?.to_owned();
+    let options = SiteOptions {
+        simulator: simulator(&["--http-login-file", &login]),
+        http: Some(String::new()),
+        ..SiteOptions::default()
+    };
+    let (mut site, url) = unconfigured(options).await?;
+    let token = site.token().await?;
+
+    let mut session = Session::start(&site, &["setup"])?;
+    session.answer("Enrollment token", "no token").await?;
+    session.shows("parts").await?;
+    session.answer("Enrollment token", &token).await?;
+    session.answer("Name of this machine", "Front desk bridge").await?;
+    session.answer("HTTP proxy", "").await?;
+    session.shows("ok       cloud_tls").await?;
+    session.answer("Kind of lock system", "").await?;
+    session.answer("Short name", "Not A Name").await?;
+    session.shows("a-z").await?;
+    session.answer("Short name", "house").await?;
+    session.answer("Time zone", "Europe/Madrid").await?;
+    session.answer("How SHIP is reached", "http").await?;
+    session.answer("Address of the web server", &url).await?;
+    session.answer("Authentication", "basic").await?;
+    session.answer("User of the SHIP tab", "lockbridge").await?;
+    session.answer("Password of the SHIP tab", "canary-wrong").await?;
+    session.shows("FAILED   lock_login [house]").await?;
+    session.answer("all the same?", "n").await?;
+    // Once more, with what was said before as the proposal.
+    for question in ["Kind of lock system", "Short name of the lock system (the cloud shows it) [house]", "Time zone"] {
+        session.answer(question, "").await?;
+    }
+    for question in ["How SHIP is reached", "Address of the web server", "Authentication", "User of the SHIP tab"] {
+        session.answer(question, "").await?;
+    }
+    session.answer("Password of the SHIP tab", "canary-right").await?;
+    session.shows("ok       lock_login [house]").await?;
+    session.answer("Names of the encoders", "Front desk 1, Front desk 2").await?;
+    session.shows("ok       encoder [house/Front desk 2]").await?;
+    guest::put_blank(&site, "Front desk 1").await?;
+    session.answer("Read a test card", "y").await?;
+    session.shows("read a card").await?;
+    assert_eq!(session.ended().await?, 0, "{}", session.screen());
+    let screen = session.screen();
+    assert!(screen.contains("workspace    Example"), "{screen}");
+    let secret = token.rsplit('#').next().context("a secret")?;
+    for hidden in [secret, "canary-wrong", "canary-right"] {
+        assert!(!screen.contains(hidden), "{hidden} was shown: {screen}");
+    }
+    let written = std::fs::read_to_string(site.folder().join("bridge.d/20-house.toml"))?;
+    assert!(!written.contains("canary") && written.contains("password_file"), "{written}");
+    assert!(
+        !site
+            .folder()
+            .read_dir()?
+            .any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(".setup")))
+    );
+
+    guest::lift(&site, "Front desk 1").await?;
+    carries_out_a_grant(&mut site).await
+}
