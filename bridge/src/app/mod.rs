@@ -78,14 +78,14 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         (identity, None)
     } else {
         let doors = Doors::open(&config)?;
-        tell_ready(options, &notifier, &doors)?;
+        tell_ready(&notifier, options, &doors)?;
         let waiting = Waiting {
             config: &config,
             sealer: &sealer,
             doors: &doors,
+            notifier: &notifier,
             health: &health,
             clock: &clock,
-            notifier: &notifier,
             started_ms,
         };
         let Some(identity) = waiting.for_identity(&mut signals).await? else {
@@ -168,10 +168,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         started_ms,
     };
     let observer = Observer::new(health.clone(), engine.clone(), link, bridge, descriptions);
+    let desk = EngineDesk::new(engine.clone(), observer.clone(), identity.clone());
     tasks.spawn(supervise::feed(notifier.clone(), health.clone(), stop.clone()));
     tasks.spawn(supervise::follow(notifier.clone(), observer.clone(), stop.clone()));
-    let desk = EngineDesk::new(engine.clone(), observer.clone(), identity.clone());
-    tasks.spawn(control::serve(Arc::clone(&doors.control), health.clone(), desk, stop.clone()));
+    tasks.spawn(control::serve(Arc::clone(&doors.control), desk, health.clone(), stop.clone()));
     let server_stop = stop.clone();
     let server = std::thread::Builder::new()
         .name("health".to_owned())
@@ -180,7 +180,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 
     info!(bridge_id = identity.bridge_id(), health_address = %doors.health_address, "The bridge runs.");
     if !was_ready {
-        tell_ready(options, &notifier, &doors)?;
+        tell_ready(&notifier, options, &doors)?;
     }
 
     let failed = tokio::select! {
@@ -276,7 +276,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Tells who started this process that it runs: as soon as there is somebody to ask, with an identity or without.
-fn tell_ready(options: RunOptions, notifier: &Notifier, doors: &Doors) -> Result<(), AppError> {
+fn tell_ready(notifier: &Notifier, options: RunOptions, doors: &Doors) -> Result<(), AppError> {
     notifier.ready();
     if options.announce {
         announce(doors.health_address).map_err(AppError::Runtime)?;

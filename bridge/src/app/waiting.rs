@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -34,9 +33,9 @@ pub(super) struct Waiting<'daemon> {
     pub(super) config: &'daemon Config,
     pub(super) sealer: &'daemon Sealer,
     pub(super) doors: &'daemon Doors,
+    pub(super) notifier: &'daemon Notifier,
     pub(super) health: &'daemon Health,
     pub(super) clock: &'daemon Arc<dyn Clock>,
-    pub(super) notifier: &'daemon Notifier,
     pub(super) started_ms: i64,
 }
 
@@ -61,21 +60,19 @@ impl Waiting<'_> {
             .name("health".to_owned())
             .spawn(move || health::server::serve(listener, seen, &ended))
             .map_err(AppError::Runtime)?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(supervise::feed(self.notifier.clone(), self.health.clone(), stop.clone()));
-        tasks.spawn(supervise::follow(self.notifier.clone(), observer.clone(), stop.clone()));
-        let desk = WaitingDesk { asks, observer };
-        tasks.spawn(control::serve(Arc::clone(&self.doors.control), self.health.clone(), desk, stop.clone()));
+        let desk = WaitingDesk { asks, observer: observer.clone() };
+        let health = self.health.clone();
+        let control = tokio::spawn(control::serve(Arc::clone(&self.doors.control), desk, health, stop.clone()));
+        let (health, notifier) = (self.health.clone(), self.notifier.clone());
+        let feeding = tokio::spawn(supervise::feed(notifier.clone(), health, stop.clone()));
+        let following = tokio::spawn(supervise::follow(notifier, observer, stop.clone()));
         info!(health_address = %self.doors.health_address, "The bridge waits for its identity.");
 
         let identity = self.enrolled(asked, signals).await;
         stop.cancel();
-        let mut panicked = server.join().is_err();
-        while let Some(ended) = tasks.join_next().await {
-            panicked |= ended.is_err();
-        }
-        if panicked {
-            warn!("A local server of the waiting daemon panicked.");
+        let (control, feeding, following) = tokio::join!(control, feeding, following);
+        if control.and(feeding).and(following).is_err() || server.join().is_err() {
+            warn!("A local task of the waiting daemon panicked.");
         }
         self.health.clear(Scope::Bridge, ReasonCode::NotEnrolled);
         identity

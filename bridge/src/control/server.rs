@@ -25,10 +25,10 @@ pub(super) const LINE_BYTES: usize = 64 * 1024;
 const READ: Duration = Duration::from_secs(2);
 /// Longest work for one request: an encode waits for a card and then for its lease.
 const WORK: Duration = Duration::from_secs(150);
-/// Its sign of life.
-const PULSE: &str = "control socket";
 /// For answers in hand when serving ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Its sign of life.
+const PULSE: &str = "control socket";
 
 /// Binds the socket with mode 0660. A socket file left by a dead daemon is replaced; the state lock, taken before, makes
 /// sure that it is dead.
@@ -46,7 +46,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves until `stop`; answers that are being written then still go out.
-pub async fn serve(listener: Arc<UnixListener>, health: Health, desk: impl Desk, stop: CancellationToken) {
+pub async fn serve(listener: Arc<UnixListener>, desk: impl Desk, health: Health, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS));
     let mut connections = JoinSet::new();
     let pulse = health.pulse(PULSE);
