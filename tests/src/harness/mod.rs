@@ -7,6 +7,7 @@ mod binaries;
 mod command;
 pub mod guest;
 mod http;
+mod leaks;
 mod link;
 mod process;
 mod resources;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use binaries::{Binaries, build};
 pub use http::{ApiClient, ApiError};
+pub use leaks::{forms, holds};
 pub use link::{Link, Passed};
 pub use process::{Process, Ready};
 pub use resources::{Resources, folder_bytes};
