@@ -71,6 +71,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 pub const CALL_GRACE: Duration = Duration::from_secs(5);
 /// A lane that lacks a sequence this long is reported (rule C3).
 pub const LANE_GAP_ALERT: Duration = Duration::from_secs(60);
+/// Longest that grants wait for the cloud to name the commands that a damaged journal lost; from then on they are carried out
+/// on what is known, and put right when it answers.
+pub const LOSS_HOLD: Duration = Duration::from_secs(600);
 /// Shortest memory of an ended command (rule C2).
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Memory past a command's expiry (rule C2).

@@ -9,6 +9,8 @@
 //! * [`signed`]: commands and reports as signed bytes.
 //! * [`enrollment`]: the token an admin carries from the cloud to the bridge.
 //! * [`journal`]: records of the bridge's journal: layout, checksum, hash chain.
+//! * [`line`]: control bytes, checksums and frames of the front desk's byte protocols.
+//! * [`salto_pms`]: SALTO's PMS Industry Standard, by which hotel software has guest keys written.
 //! * [`ship`]: SALTO Space's host interface (XML over STP or HTTP) and its event stream.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions))]
@@ -18,6 +20,8 @@ pub mod enrollment;
 pub mod ids;
 pub mod journal;
 pub mod limits;
+pub mod line;
+pub mod salto_pms;
 pub mod ship;
 pub mod signed;
 pub mod tunnel;

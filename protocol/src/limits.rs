@@ -16,6 +16,8 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 pub const HANDSHAKE_HEAD_BYTES: usize = 8 * 1024;
 /// Enrollment and renewal bodies.
 pub const ENROLLMENT_BYTES: usize = 16 * 1024;
+/// Ranges of lost deliveries remembered and told at once; further ones widen the last, which names more than was lost.
+pub const LOST_RANGES: usize = 64;
 /// The tunnel version this code speaks, lowest and highest.
 pub const TUNNEL_VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 /// Commands the bridge holds that are not yet ended (rule D2).

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE64, HEXUPPER};
 use lockbridge_tests::harness::guest::{self, Directory};
-use lockbridge_tests::harness::{ApiClient, Site, SiteOptions};
+use lockbridge_tests::harness::{ApiClient, Site, SiteOptions, forms, holds};
 use serde_json::json;
 
 const DESK: &str = "Front desk 1";
@@ -15,30 +15,6 @@ const NAME: &str = "Zuleika Quixworth";
 const MAIL: &str = "zq.private@guest.example.com";
 const PHONE: &str = "+34911550199";
 const PASSWORD: &str = "invented-password-7731";
-
-/// The forms in which bytes could stand in a file.
-fn forms(what: &str, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut forms = vec![
-        (format!("{what} as it is"), bytes.to_vec()),
-        (format!("{what} as hex"), HEXLOWER.encode(bytes).into_bytes()),
-        (format!("{what} as HEX"), HEXUPPER.encode(bytes).into_bytes()),
-    ];
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let wide: Vec<u16> = text.encode_utf16().collect();
-        forms.push((format!("{what} as UTF-16LE"), wide.iter().flat_map(|unit| unit.to_le_bytes()).collect()));
-        forms.push((format!("{what} as UTF-16BE"), wide.iter().flat_map(|unit| unit.to_be_bytes()).collect()));
-    }
-    for shift in 0..3 {
-        // The characters at both ends also depend on the neighbours; those in between do not.
-        let encoded = BASE64.encode(&[&vec![0; shift][..], bytes].concat());
-        let whole = (shift + bytes.len()) / 3 * 4;
-        let inside = encoded.as_bytes().get(if shift == 0 { 0 } else { 4 }..whole).unwrap_or_default().to_vec();
-        if inside.len() >= 8 {
-            forms.push((format!("{what} as Base64 at {shift}"), inside));
-        }
-    }
-    forms
-}
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
@@ -60,10 +36,6 @@ fn condensed(content: &[u8]) -> Vec<u8> {
         zeros <= 16
     };
     content.iter().filter(keep).copied().collect()
-}
-
-fn holds(content: &[u8], form: &[u8]) -> bool {
-    content.windows(form.len()).any(|window| window == form)
 }
 
 #[test]

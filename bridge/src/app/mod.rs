@@ -119,6 +119,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
                 authority: identity.authority_keys().clone(),
             },
             credentials: Arc::new(AuditSigner(identity.clone())),
+            damaged: store.damaged,
             systems,
             policy_file: config.policy_file.clone(),
             disk_reserve_bytes: config.disk_reserve_bytes,

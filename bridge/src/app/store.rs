@@ -20,6 +20,8 @@ pub(super) struct Opening {
     pub(super) journal: Arc<Journal>,
     pub(super) opened: Opened,
     pub(super) state: Folded,
+    /// Entries that could not be read, first and last.
+    pub(super) damaged: Vec<(u64, u64)>,
 }
 
 /// Opens both; blocks on the disk. Damage and rebuilds become reasons, not failures (rule F5).
@@ -41,7 +43,13 @@ pub(super) fn open(lock: StateLock, config: &Config, health: &Health) -> Result<
         health.raise(Scope::Bridge, ReasonCode::JournalDamaged, message);
     }
     let journal = Arc::new(journal);
-    Ok(Opening { state: Folded(set), journal, opened })
+    // What the working set still knows is no loss; that an entry may be missing is enough to doubt what nobody has written.
+    let unread = opened.damage.iter().filter_map(|damage| match damage {
+        Damage::Lost { from, through, .. } => Some((*from, *through)),
+        Damage::Foreign { .. } => None,
+    });
+    let damaged = unread.chain(found.lost).collect();
+    Ok(Opening { state: Folded(set), journal, opened, damaged })
 }
 
 /// `had_entries`: the first start of a journal has nothing to rebuild.

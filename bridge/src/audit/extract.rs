@@ -60,6 +60,13 @@ pub fn extract(entry: Option<&Entry>) -> Value {
             "authority_keys": it.authority_public_keys.iter().map(|key| HEXLOWER.encode(key)).collect::<Vec<_>>(),
             "certificate": HEXLOWER.encode(&it.certificate_hash),
         }),
+        Body::CommandsLost(it) => json!({
+            "kind": "commands_lost", "deliveries": format!("{}-{}", it.first_delivery, it.last_delivery),
+            "command_ids": it.commands.iter().map(|lost| command(&lost.command_id)).collect::<Vec<_>>(),
+            "unknown": it.commands.iter().filter(|lost| lost.successor_id.is_empty())
+                .filter(|lost| lost.state == CommandState::Abandoned as u32)
+                .map(|lost| command(&lost.command_id)).collect::<Vec<_>>(),
+        }),
         Body::QuarantineChanged(it) => json!({
             "kind": "quarantine_changed", "on": it.on, "reason": it.reason, "who": it.who, "incident": it.incident,
             "confirmed": it.confirmed, "released": it.released,

@@ -25,7 +25,9 @@ use crate::grant::Holder;
 use crate::health::{ReasonCode, Scope};
 use crate::journal::Reserve;
 use crate::limits::EXECUTING_PER_SYSTEM;
-use crate::state::fold::{CommandRecord, SEALED_BEFORE, SEALED_COMMAND, SEALED_FACT, bucket_of, is_superseded};
+use crate::state::fold::{
+    CommandRecord, JOURNAL_LOST, SEALED_BEFORE, SEALED_COMMAND, SEALED_FACT, bucket_of, is_superseded,
+};
 use crate::system::{EffectClass, UserObservation};
 
 /// Pause before the policy is asked again for something that may pass later.
@@ -86,6 +88,9 @@ impl Engine {
         let (priority, interactive) = self.queue.get(&id).map_or((0, false), |slot| (slot.priority, slot.interactive));
         if let Some(why) = self.held_by_quarantine(priority) {
             return self.hold_or_refuse(id, interactive, why, SENTENCE).await;
+        }
+        if let Some(why) = self.held_by_loss(priority) {
+            return self.hold_or_refuse(id, interactive, why, why).await;
         }
         let Some(loaded) = self.load(&id)? else {
             self.queue.delay(&id, self.clock.since_boot() + SEALED_PAUSE, "state_key");
@@ -183,7 +188,7 @@ impl Engine {
             let pause = match why {
                 "policy:grants_per_hour" => RATE_PAUSE,
                 // Its end looks at them at once.
-                QUARANTINED | REPLAY => QUARANTINE_PAUSE,
+                QUARANTINED | REPLAY | JOURNAL_LOST => QUARANTINE_PAUSE,
                 _ => POLICY_PAUSE,
             };
             self.queue.delay(&id, self.clock.since_boot() + pause, why);

@@ -29,6 +29,7 @@ impl Engine {
     /// Rule B5, at the start of the process; and rule C8: nobody stands at the encoder any more.
     pub(super) async fn restarted(&mut self, id: CommandId, record: &CommandRecord) -> Result<(), EngineError> {
         match record.phase() {
+            Phase::Queued if self.may_have_begun(record) => self.doubt_lost_begin(id, record).await,
             Phase::Queued if record.mode == Mode::Interactive as u32 => {
                 let lost = error("session_lost", "the bridge was restarted before it could begin");
                 let detail = Detail { error: Some(lost), ..Detail::default() };
@@ -53,7 +54,7 @@ impl Engine {
     }
 
     /// For security a maybe-card exists (rule B8).
-    fn doubtful_change(&self, loaded: &Loaded) -> Result<Change, EngineError> {
+    pub(super) fn doubtful_change(&self, loaded: &Loaded) -> Result<Change, EngineError> {
         let Body::EncodeCredential(encode) = &loaded.body else { return Ok(Change::Keep) };
         let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
             return Ok(Change::Keep);

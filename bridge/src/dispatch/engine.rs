@@ -168,6 +168,7 @@ pub(super) struct Engine {
     pub(super) effects: JoinSet<Ended>,
     pub(super) desk: HashMap<CommandId, oneshot::Sender<Result<Report, ControlError>>>,
     pub(super) session: super::session::Credits,
+    pub(super) loss: super::loss::Loss,
     pub(super) feed: watch::Sender<TunnelFeed>,
     pub(super) draining: bool,
     pub(super) drained: Vec<oneshot::Sender<()>>,
@@ -198,6 +199,7 @@ impl Engine {
         let mut ticked = Instant::now();
         loop {
             self.begin_ready().await?;
+            self.finish_drain().await?;
             self.show();
             // What was held when everything was durable already: no later commit may come to set it free.
             if self.held.front().is_some_and(|(sequence, _)| *sequence <= self.durable.through) {
@@ -257,6 +259,7 @@ impl Engine {
         if let Err(error) = self.load_policy().await? {
             tracing::warn!(%error, "No valid policy: only revokes are allowed.");
         }
+        self.recover_loss();
         let commands = self.view().commands()?;
         for (id, record) in &commands {
             self.queue.put(*id, Slot::new(record, now, None));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lockbridge_protocol::ids::CommandId;
-use lockbridge_protocol::proto::tunnel::{Delivery, KeyOperation, Quarantine, QuarantineReason, Report, Witness};
+use lockbridge_protocol::proto::tunnel::{
+    Delivery, KeyOperation, LostCommands, Quarantine, QuarantineReason, Report, Witness,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -76,6 +78,8 @@ pub struct TunnelFeed {
     pub quarantine: Option<Quarantine>,
     /// Highest incident that was left.
     pub quarantine_left: u64,
+    /// Deliveries that the journal lost, first and last, once the cloud can answer for them.
+    pub lost: Vec<(u64, u64)>,
 }
 
 /// A lane that misses a sequence.
@@ -242,6 +246,8 @@ pub enum EngineRequest {
     ReportsDurable(u64),
     /// The authority's counter-signature.
     Witness(Witness),
+    /// What stood under deliveries that the journal lost.
+    LostCommands(LostCommands),
     /// From inventory scan or event intake of a lock system.
     Intake {
         /// Which.

@@ -38,6 +38,7 @@ impl Engine {
             EngineRequest::Deliver(deliveries) => return self.deliver(deliveries).await,
             EngineRequest::ReportsDurable(through) => return self.reports_durable(through).await,
             EngineRequest::Witness(witness) => return self.witness(witness).await,
+            EngineRequest::LostCommands(told) => return self.commands_lost(told).await,
             EngineRequest::Intake { lock_system, intake } => return self.intake(&lock_system, intake).await,
             EngineRequest::ScanFailed { lock_system, error } => self.scan_failed(&lock_system, &error),
             EngineRequest::Probed { lock_system, result } => self.probed(&lock_system, result),

@@ -20,6 +20,7 @@ mod intake;
 mod judge;
 mod local;
 mod log;
+mod loss;
 mod parts;
 mod quarantine;
 mod queue;

@@ -42,6 +42,8 @@ pub struct EngineParts {
     pub identity: Identity,
     /// Its keys.
     pub credentials: Arc<dyn Credentials>,
+    /// Entries that this opening of the journal could not read, first and last.
+    pub damaged: Vec<(u64, u64)>,
     /// The site's lock systems.
     pub systems: Vec<(LockSystemConfig, Arc<dyn LockSystem>)>,
     /// Local policy file.
@@ -123,6 +125,7 @@ pub fn build(
         effects: JoinSet::new(),
         desk: HashMap::new(),
         session: super::session::Credits::default(),
+        loss: super::loss::Loss::found(&parts.damaged),
         feed,
         draining: false,
         drained: Vec::new(),

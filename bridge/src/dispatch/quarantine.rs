@@ -21,7 +21,7 @@ use crate::command::machine::Event;
 use crate::health::{ReasonCode, Scope};
 use crate::identity::machine::difference;
 use crate::journal::Reserve;
-use crate::state::fold::{CommandRecord, Phase, QuarantineRecord, SEALED_REPORT};
+use crate::state::fold::{CommandRecord, JOURNAL_LOST, Phase, QuarantineRecord, SEALED_REPORT};
 use crate::system::Operation;
 
 /// A grant waits, or a card is refused, because of it.
@@ -217,13 +217,13 @@ impl Engine {
         self.wake_held()
     }
 
-    /// What waited for the quarantine is looked at again now.
+    /// What waited for the quarantine, or for the cloud's word on what a journal lost, is looked at again now.
     pub(super) fn wake_held(&mut self) -> Result<(), EngineError> {
         let now = self.clock.since_boot();
         let held: Vec<_> = self
             .queue
             .iter()
-            .filter(|(_, slot)| slot.waits_for == QUARANTINED || slot.waits_for == REPLAY)
+            .filter(|(_, slot)| [QUARANTINED, REPLAY, JOURNAL_LOST].contains(&slot.waits_for))
             .map(|(id, slot)| (*id, slot.lane.clone()))
             .collect();
         for (id, lane) in held {

@@ -83,6 +83,7 @@ impl Engine {
             self.told_quarantine(told, Some(reports_durable_through)).await?;
         }
         self.reports_durable(reports_durable_through).await?;
+        self.fill_lost_reports().await?;
         self.show();
         self.answer(done, ());
         Ok(())
@@ -134,17 +135,21 @@ impl Engine {
         self.drained.push(done);
         self.health.raise(Scope::Bridge, ReasonCode::Draining, "stopping; what has begun is finished first");
         self.end_interactive("bridge_disconnected", "the bridge is stopping", true).await?;
-        self.finish_drain();
-        Ok(())
+        self.finish_drain().await
     }
 
-    /// Answers drains once nothing executes.
-    pub(super) fn finish_drain(&mut self) {
-        if self.draining && self.running.is_empty() {
-            for done in std::mem::take(&mut self.drained) {
-                self.answer(done, ());
-            }
+    /// Answers drains once nothing executes and all of it is durable. The head of the chain is signed then: what was done
+    /// until the stop is covered, and the cloud can witness it before the session ends.
+    pub(super) async fn finish_drain(&mut self) -> Result<(), EngineError> {
+        let quiet = self.running.is_empty() && self.durable.through >= self.last_sequence;
+        if !self.draining || !quiet || self.drained.is_empty() {
+            return Ok(());
         }
+        self.sign_chain().await?;
+        for done in std::mem::take(&mut self.drained) {
+            self.answer(done, ());
+        }
+        Ok(())
     }
 
     fn credit_reason(&self) -> &'static str {
@@ -166,20 +171,21 @@ impl Engine {
 
     /// Renews what the tunnel shows and what health says of the bounds.
     pub(super) fn show(&mut self) {
-        self.finish_drain();
         let reason = self.credit_reason();
         let safety_only = matches!(reason, "disk_low" | "outbox_full" | "draining");
         let credits = self.session.grow(self.queue.live(), safety_only);
         let (queued, executing, in_doubt) = self.queue.phases();
         let outbox = self.meta.reports_last.saturating_sub(self.meta.reports_acknowledged);
         let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        let gaps: Vec<_> = self.queue.gaps().into_iter().map(|(gap, _)| gap).collect();
+        let gaps = self.gaps_to_tell();
+        let lost = self.loss_to_tell();
         let journal_sequence = self.durable.through;
         self.feed.send_if_modified(|feed| {
             let old = feed.clone();
             feed.credits = credits;
             feed.credit_reason = reason;
             feed.lane_gaps = gaps;
+            feed.lost = lost;
             feed.journal_sequence = journal_sequence;
             (feed.queued, feed.executing, feed.in_doubt, feed.outbox) =
                 (small(queued), small(executing), small(in_doubt), small(outbox));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,6 +18,9 @@ use crate::system::{Effect, Intake, LockSystem, OperationError, Retry};
 const PIECES: usize = 4;
 /// Pause after event reading ended, so that a failing lock server is not hammered.
 const EVENTS_PAUSE: Duration = Duration::from_secs(5);
+/// Pause after events were read that there was no space for: a full disk is asked again that often (rule D6), and the lock
+/// server is not asked for the same events more often than that.
+const EVENTS_REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the tasks of one lock system share.
 #[derive(Debug, Clone)]
@@ -132,19 +136,23 @@ async fn events(watched: Watched, engine: mpsc::Sender<EngineRequest>) {
             }
             true
         };
-        let result = tokio::select! {
+        tokio::select! {
             (result, alive) = async { tokio::join!(reading, forward) } => {
                 if !alive {
                     return;
                 }
-                result
+                if let Err(error) = result {
+                    let lock_system = &watched.config.name;
+                    tracing::debug!(lock_system, %error, "Event reading ended; it goes on from the cursor.");
+                }
+                sleep(EVENTS_PAUSE).await;
             }
-            () = watched.reread_events.notified() => Ok(()),
-        };
-        if let Err(error) = result {
-            tracing::debug!(lock_system = %watched.config.name, %error, "Event reading ended; it goes on from the cursor.");
+            () = watched.reread_events.notified() => {
+                sleep(EVENTS_REFUSED_PAUSE).await;
+                // Pieces that were on the way were refused, too; that is no reason to give up the next reading.
+                let _stale = watched.reread_events.notified().now_or_never();
+            }
         }
-        sleep(EVENTS_PAUSE).await;
     }
 }
 

@@ -186,6 +186,7 @@ impl Connected<'_> {
             BridgeAction::Deliver(deliveries) => self.link.queue(EngineRequest::Deliver(deliveries)),
             BridgeAction::ReportsDurable(through) => self.link.queue(EngineRequest::ReportsDurable(through)),
             BridgeAction::Witness(witness) => self.link.queue(EngineRequest::Witness(witness)),
+            BridgeAction::LostCommands(lost) => self.link.queue(EngineRequest::LostCommands(lost)),
             BridgeAction::Quarantine(told) => self.link.queue(EngineRequest::Quarantined(told)),
             BridgeAction::HubTime(milliseconds) => self.compare_clocks(milliseconds),
             BridgeAction::HeartbeatDue => {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockbridge_protocol::limits::TUNNEL_VERSIONS;
-use lockbridge_protocol::proto::tunnel::{HealthReason, HealthReport, Hello, LockSystemDescription, LockSystemHealth};
+use lockbridge_protocol::limits::{LOST_RANGES, TUNNEL_VERSIONS};
+use lockbridge_protocol::proto::tunnel::{
+    DeliveryRange, HealthReason, HealthReport, Hello, LockSystemDescription, LockSystemHealth,
+};
 use lockbridge_protocol::tunnel::frame::HEALTH_REASONS;
 
 use crate::dispatch::{Resume, TunnelFeed};
@@ -76,8 +78,13 @@ impl Site {
             reasons: others.take(HEALTH_REASONS).map(on_wire).collect(),
             quarantine: feed.quarantine.clone(),
             quarantine_left: feed.quarantine_left,
+            lost: feed.lost.iter().take(LOST_RANGES).map(|(first, last)| range(*first, *last)).collect(),
         }
     }
+}
+
+fn range(first: u64, last: u64) -> DeliveryRange {
+    DeliveryRange { first, last }
 }
 
 fn describe(system: &Description) -> LockSystemDescription {

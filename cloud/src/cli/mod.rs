@@ -5,6 +5,7 @@
 
 mod admin;
 mod drain;
+mod lost;
 mod quarantine;
 mod serve;
 mod upkeep;
@@ -123,6 +124,14 @@ enum BridgeCommand {
     /// Look at quarantines, or release one.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// List commands that bridges lost with a damaged part of their journal, one JSON object a line.
+    Lost {
+        #[command(flatten)]
+        data: Data,
+        /// Only of this bridge.
+        #[arg(long)]
+        bridge: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,6 +189,7 @@ async fn administer(command: Command) -> anyhow::Result<()> {
         Command::Bridge(BridgeCommand::Quarantine(QuarantineCommand::Lift { data, bridge })) => {
             quarantine::lift(&data.data, bridge).await
         }
+        Command::Bridge(BridgeCommand::Lost { data, bridge }) => lost::list(&data.data, bridge).await,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use lockbridge_protocol::proto::tunnel::{HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::ids::CommandId;
+use lockbridge_protocol::proto::tunnel::{CommandState, HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::signed::command::VerifiedCommand;
 use rusqlite::Transaction;
 
 use crate::store::StoreError;
@@ -36,4 +38,15 @@ pub trait Ingest: fmt::Debug + Send + Sync + 'static {
         bridge_id: &str,
         lock_systems: &[LockSystemDescription],
     ) -> Result<(), StoreError>;
+
+    /// The bridge acknowledged this command and lost it with a part of its journal; it never comes again. `known` is the
+    /// last state that was reported, [`CommandState::Unspecified`] when none was. The command that asks for the same anew,
+    /// if any. Told once for each command.
+    fn lost(
+        &self,
+        tx: &Transaction<'_>,
+        now_ms: i64,
+        command: &VerifiedCommand,
+        known: CommandState,
+    ) -> Result<Option<CommandId>, StoreError>;
 }

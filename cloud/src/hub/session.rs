@@ -230,10 +230,20 @@ impl Task {
             HubAction::CommandsDurable(through) => records::commands_durable(&parts.store, now, session, through).await,
             HubAction::Heartbeat(figures) => records::heartbeat(&parts.store, now, session, figures).await,
             HubAction::Health(health) => {
+                // What was lost may be asked for anew.
                 open.look = true;
-                match records::health(&parts.store, &parts.ingest, now, session, health).await {
-                    Ok(holds) => return Ok(vec![HubEvent::Quarantine(holds, now)]),
-                    Err(error) => Err(error),
+                let ranges = health.lost.clone();
+                let holds = records::health(&parts.store, &parts.ingest, now, session.clone(), health).await;
+                let lost = match &holds {
+                    Ok(_) => records::lost(&parts.store, &parts.ingest, now, session, ranges).await,
+                    Err(_) => Ok(None),
+                };
+                match (holds, lost) {
+                    (Ok(holds), Ok(lost)) => {
+                        let told = std::iter::once(HubEvent::Quarantine(holds, now));
+                        return Ok(told.chain(lost.map(HubEvent::LostCommands)).collect());
+                    }
+                    (Err(error), _) | (_, Err(error)) => Err(error),
                 }
             }
             HubAction::LaneGap(gap) => {

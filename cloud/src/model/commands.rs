@@ -121,6 +121,18 @@ pub(crate) fn converge(
     Ok(command_id)
 }
 
+/// Asks anew for what a lost command asked for: as a command of its own behind all others of its lane, which takes over
+/// what waits for the answer.
+pub(crate) fn again(work: &Work<'_>, system: &System, lost: CommandId, body: Body) -> Result<CommandId, ModelError> {
+    let expires_at_ms = work.now_ms.saturating_add(CONVERGENT_LIFE_MS);
+    let command_id = issue(work, system, body, expires_at_ms, 0)?;
+    for table in ["issued_command", "pending_mutation"] {
+        let statement = format!("UPDATE {table} SET command_id = ?2 WHERE command_id = ?1");
+        sql::change(work.connection, &statement, (lost.as_bytes(), command_id.as_bytes()))?;
+    }
+    Ok(command_id)
+}
+
 /// Issues a command somebody waits for; the resource is the action attempt.
 pub(crate) fn interact(
     work: &Work<'_>,

@@ -228,8 +228,24 @@ pub fn numbered(connection: &Connection, bridge_id: &str, after: u64, limit: u64
     .collect()
 }
 
+/// Commands of a lane behind a place, in order.
+pub fn behind(
+    connection: &Connection,
+    bridge_id: &str,
+    lock_system: &str,
+    lane: &str,
+    lane_sequence: u64,
+) -> Result<Vec<Signed>, StoreError> {
+    let sql = "SELECT signed FROM commands
+               WHERE bridge_id = ?1 AND lock_system = ?2 AND lane = ?3 AND lane_sequence > ?4 ORDER BY lane_sequence";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map((bridge_id, lock_system, lane, counter(lane_sequence)), |row| row.get(0))?;
+    rows.map(|row: rusqlite::Result<Vec<u8>>| decode(&row?)).collect()
+}
+
 /// Makes commands of one lane with lane sequences in `from..below` the next to be sent, as new deliveries where the bridge
-/// has already decided the old ones (and yet misses them). Those on their way keep their number. How many there are.
+/// has already decided the old ones (and yet misses them). Those on their way keep their number. Interactive ones that were
+/// decided stay away: nobody waits any more, and they may have been carried out. How many there are.
 pub fn send_again(
     connection: &Connection,
     bridge_id: &str,
@@ -241,7 +257,8 @@ pub fn send_again(
     let sql = "UPDATE commands SET delivery_sequence = NULL, urgency = min(urgency, ?6)
                WHERE bridge_id = ?1 AND lock_system = ?2 AND lane = ?3 AND lane_sequence >= ?4 AND lane_sequence < ?5
                  AND (delivery_sequence IS NULL
-                      OR delivery_sequence <= (SELECT commands_durable_through FROM bridges WHERE bridge_id = ?1))";
+                      OR (priority <> ?6
+                          AND delivery_sequence <= (SELECT commands_durable_through FROM bridges WHERE bridge_id = ?1)))";
     let urgency = i32::from(Priority::Interactive);
     Ok(connection.execute(sql, (bridge_id, lock_system, lane, counter(from), counter(below), urgency))?)
 }

@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod commands;
 pub mod directory;
 pub mod journals;
+pub mod lost;
 pub mod quarantines;
 mod readers;
 pub mod retention;

@@ -33,6 +33,7 @@ pub fn prune(connection: &Connection, now_ms: i64) -> Result<usize, StoreError> 
               ORDER BY commands.created_at_ms LIMIT ?2)",
         (now_ms.saturating_sub(COMMANDS_MS), limit),
     )?;
+    connection.execute("DELETE FROM lost_commands WHERE lost_at_ms < ?1", [now_ms.saturating_sub(COMMANDS_MS)])?;
     connection.execute("DELETE FROM alarms WHERE alarm_id <= (SELECT max(alarm_id) FROM alarms) - ?1", [ALARMS])?;
     Ok(reports.max(commands))
 }

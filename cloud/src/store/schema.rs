@@ -21,7 +21,14 @@ pub struct Part {
 
 /// All parts of this program, in the order they build on each other.
 pub const PARTS: &[Part] = &[
-    Part { name: "core", migrations: &[include_str!("sql/0001_core.sql"), include_str!("sql/0002_quarantine.sql")] },
+    Part {
+        name: "core",
+        migrations: &[
+            include_str!("sql/0001_core.sql"),
+            include_str!("sql/0002_quarantine.sql"),
+            include_str!("sql/0003_lost.sql"),
+        ],
+    },
     Part { name: "model", migrations: &[include_str!("sql/0001_model.sql")] },
 ];
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use lockbridge_protocol::proto::tunnel::{
-    BridgeHeartbeat, Delivery, Hello, LockSystemDescription, NumberedReport, Quarantine, Report, Signed, Witness,
-    report,
+    BridgeHeartbeat, Delivery, Hello, LockSystemDescription, LostCommands, NumberedReport, Quarantine, Report, Signed,
+    Witness, report,
 };
 use lockbridge_protocol::tunnel::session::{BridgeAction, BridgeEnd, BridgeEvent, BridgeSession};
 use tokio::net::TcpStream;
@@ -103,6 +103,8 @@ pub(crate) struct Script {
     pub(crate) witnesses: Vec<Witness>,
     /// As the hub told it last.
     pub(crate) quarantine: Option<Quarantine>,
+    /// Answers for what was told as lost.
+    pub(crate) lost: Vec<LostCommands>,
 }
 
 impl Bench {
@@ -131,6 +133,7 @@ impl Bench {
             reports_durable: 0,
             witnesses: Vec::new(),
             quarantine: None,
+            lost: Vec::new(),
         };
         script.act(vec![hello]).await?;
         script.until(|script| script.machine.is_open()).await?;
@@ -220,6 +223,7 @@ impl Script {
                 BridgeAction::ReportsDurable(through) => self.reports_durable = through,
                 BridgeAction::Witness(witness) => self.witnesses.push(witness),
                 BridgeAction::Quarantine(told) => self.quarantine = Some(told),
+                BridgeAction::LostCommands(lost) => self.lost.push(lost),
                 BridgeAction::HeartbeatDue => {
                     let figures =
                         BridgeHeartbeat { journal_sequence: self.state.journal_sequence, ..BridgeHeartbeat::default() };

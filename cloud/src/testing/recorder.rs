@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use lockbridge_protocol::proto::tunnel::{HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::ids::CommandId;
+use lockbridge_protocol::proto::tunnel::{CommandState, HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::signed::command::VerifiedCommand;
 use rusqlite::Transaction;
 
 use crate::hub::Ingest;
@@ -44,5 +46,16 @@ impl Ingest for Recorder {
         lock_systems: &[LockSystemDescription],
     ) -> Result<(), StoreError> {
         self.note(format!("hello of {}", lock_systems.len()))
+    }
+
+    fn lost(
+        &self,
+        _: &Transaction<'_>,
+        _: i64,
+        command: &VerifiedCommand,
+        known: CommandState,
+    ) -> Result<Option<CommandId>, StoreError> {
+        self.note(format!("lost {} {}, {}", command.kind, command.command.lane, known.as_str_name()))?;
+        Ok(None)
     }
 }

@@ -6,7 +6,7 @@ pub struct Entry {
     pub wall_ms: i64,
     #[prost(
         oneof = "entry::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22"
     )]
     pub body: ::core::option::Option<entry::Body>,
 }
@@ -48,6 +48,8 @@ pub mod entry {
         IdentityInUse(super::IdentityInUse),
         #[prost(message, tag = "21")]
         QuarantineChanged(super::QuarantineChanged),
+        #[prost(message, tag = "22")]
+        CommandsLost(super::CommandsLost),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -344,6 +346,47 @@ pub struct LaneMarked {
     pub lane: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub through: u64,
+}
+/// The cloud named commands whose Received stood in a lost part of this journal. They never come again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommandsLost {
+    /// every delivery from here
+    #[prost(uint64, tag = "1")]
+    pub first_delivery: u64,
+    /// to here is dealt with
+    #[prost(uint64, tag = "2")]
+    pub last_delivery: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub commands: ::prost::alloc::vec::Vec<LostCommand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LostCommand {
+    #[prost(bytes = "vec", tag = "1")]
+    pub command_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub command_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub lock_system: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub lane: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub lane_sequence: u64,
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
+    #[prost(string, tag = "7")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(int64, tag = "8")]
+    pub expires_at_ms: i64,
+    #[prost(uint64, tag = "9")]
+    pub cancels_below: u64,
+    #[prost(string, tag = "10")]
+    pub object: ::prost::alloc::string::String,
+    /// tunnel.v1.CommandState, as the cloud has it
+    #[prost(uint32, tag = "11")]
+    pub state: u32,
+    /// the command that asks for the same anew; empty: none
+    #[prost(bytes = "vec", tag = "12")]
+    pub successor_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// Public halves of the keys in use: written at every start, and when one of them changed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

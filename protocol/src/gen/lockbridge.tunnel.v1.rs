@@ -53,7 +53,7 @@ pub struct HubFrame {
     /// of the session; 0 only in Refuse
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
-    #[prost(oneof = "hub_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "hub_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<hub_frame::Body>,
 }
 /// Nested message and enum types in `HubFrame`.
@@ -74,6 +74,8 @@ pub mod hub_frame {
         Drain(super::Drain),
         #[prost(message, tag = "8")]
         Witness(super::Witness),
+        #[prost(message, tag = "9")]
+        LostCommands(super::LostCommands),
     }
 }
 /// First frame of a session. Together with Welcome it carries all that a resume needs, and nothing else is assumed.
@@ -304,6 +306,19 @@ pub struct HealthReport {
     /// highest incident that the bridge has left
     #[prost(uint64, tag = "4")]
     pub quarantine_left: u64,
+    /// see DeliveryRange; only while the cloud has not answered for them
+    #[prost(message, repeated, tag = "5")]
+    pub lost: ::prost::alloc::vec::Vec<DeliveryRange>,
+}
+/// Deliveries whose decisions stood in a damaged part of the bridge's journal: they were acknowledged, and what became of
+/// them is not remembered. Told once the cloud holds every report that the journal still had, so that it knows every end
+/// that is known. What is known of none of them is answered with LostCommands, a part of a range at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveryRange {
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    #[prost(uint64, tag = "2")]
+    pub last: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LockSystemHealth {
@@ -352,6 +367,28 @@ pub struct Drain {
     pub from_s: u32,
     #[prost(uint32, tag = "2")]
     pub to_s: u32,
+}
+/// What the cloud sent under numbers that the bridge lost, and what it made of it. These commands never come again; what
+/// should still be reached comes as a new command.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LostCommands {
+    /// dealt with: nothing else the cloud remembers stood under these numbers
+    #[prost(message, optional, tag = "1")]
+    pub deliveries: ::core::option::Option<DeliveryRange>,
+    #[prost(message, repeated, tag = "2")]
+    pub commands: ::prost::alloc::vec::Vec<LostCommand>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LostCommand {
+    /// as it was sent: the bridge takes id, lane and place from what the authority signed
+    #[prost(message, optional, tag = "1")]
+    pub command: ::core::option::Option<Signed>,
+    /// as the cloud has it from now on
+    #[prost(enumeration = "CommandState", tag = "2")]
+    pub state: i32,
+    /// the command that asks for the same anew; empty: none
+    #[prost(bytes = "vec", tag = "3")]
+    pub successor_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// The authority's counter-signature over an AuditCheckpoint, kept by the bridge.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -614,7 +651,7 @@ pub struct Report {
     /// at the site
     #[prost(int64, tag = "5")]
     pub occurred_at_ms: i64,
-    #[prost(oneof = "report::Body", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "report::Body", tags = "10, 11, 12, 13, 14, 15")]
     pub body: ::core::option::Option<report::Body>,
 }
 /// Nested message and enum types in `Report`.
@@ -631,6 +668,8 @@ pub mod report {
         EventGap(super::EventGap),
         #[prost(message, tag = "14")]
         AuditCheckpoint(super::AuditCheckpoint),
+        #[prost(message, tag = "15")]
+        ReportsLost(super::ReportsLost),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -875,6 +914,9 @@ pub struct EventGap {
     #[prost(int64, tag = "4")]
     pub to_ms: i64,
 }
+/// What was to be told under this number stood in a damaged part of the bridge's journal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportsLost {}
 /// Head of the journal's hash chain at a moment.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditCheckpoint {

@@ -1,6 +1,7 @@
 //! A copy of a bridge's state folder, and what somebody with write access could do to the journal in it.
 //!
-//! Everything here keeps checksums right, as a careful forger would: only the chain, signatures and witnesses can tell.
+//! Everything here but [`JournalCopy::rot`] keeps checksums right, as a careful forger would: only the chain, signatures and
+//! witnesses can tell.
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,37 @@ impl JournalCopy {
     pub fn make(state: &Path, to: &Path) -> Result<Self> {
         copy(state, to).with_context(|| format!("copying {} to {}", state.display(), to.display()))?;
         Ok(Self { state: to.to_owned() })
+    }
+
+    /// The state folder itself; nobody may use it meanwhile.
+    pub fn in_place(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+
+    /// Every entry that can be read, by sequence, as it was appended.
+    pub fn entries(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(self.state.join("journal"))? {
+            let bytes = std::fs::read(entry?.path())?;
+            if SegmentHeader::decode(&bytes).is_ok() {
+                entries.extend(records(&bytes).into_iter().filter_map(|found| match found.body {
+                    Body::Entry(payload) => Some((found.sequence, payload)),
+                    Body::Commit(_) => None,
+                }));
+            }
+        }
+        entries.sort_by_key(|(sequence, _)| *sequence);
+        Ok(entries)
+    }
+
+    /// Bits of an entry turn over, as on a worn disk.
+    pub fn rot(&self, sequence: u64) -> Result<()> {
+        self.change(sequence, |bytes, found| {
+            for byte in bytes.iter_mut().skip(found.offset + found.length / 2).take(4) {
+                *byte ^= 0x5a;
+            }
+            Ok(())
+        })
     }
 
     /// The copied state folder.

@@ -58,6 +58,25 @@ async fn a_checkpoint_is_kept_signed_and_readable_and_covers_what_was_durable() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_orderly_stop_signs_what_was_done_since_the_last_checkpoint() {
+    let mut bench = Bench::new();
+    bench.system.site().script.push_back(Script::Slow(Duration::from_secs(3)));
+    let id = bench.give(grant("u1", &["101"])).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.handle.ask(EngineRequest::Drain).await.expect("drains");
+    assert_eq!(bench.states(id), [CommandState::Succeeded], "what executes is finished first");
+    let all = bodies(&bench);
+    let Some(entry::Body::Reported(last)) = all.last() else { panic!("{:?}", all.last()) };
+    let signed = Signed::decode(last.signed_checkpoint.as_slice()).expect("signed");
+    let report = Report::decode(signed.payload.as_slice()).expect("a report");
+    let Some(ReportBody::AuditCheckpoint(checkpoint)) = report.body else { panic!("not a checkpoint") };
+    assert_eq!(checkpoint.journal_sequence, all.len() as u64 - 1, "the outcome and everything else is covered");
+    // Told twice, as by a second signal, nothing is signed twice.
+    bench.handle.ask(EngineRequest::Drain).await.expect("drains");
+    assert_eq!(bodies(&bench).len(), all.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_are_written_down_at_the_start_and_when_they_change() {
     let bench = Bench::new();
     let noted = |bench: &Bench| -> Vec<(String, u8)> {

@@ -86,6 +86,23 @@ async fn an_outcome_that_finds_no_space_at_all_is_written_when_there_is_some() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_find_no_space_are_read_again_at_a_measured_pace() {
+    let bench = Bench::new();
+    bench.system.site().has_events = true;
+    bench.log.set_room(Room::SafetyOnly);
+    bench.wait(Duration::from_secs(120)).await;
+    let readings = bench.system.site().readings;
+    assert!((3..=13).contains(&readings), "{readings} readings in two minutes");
+    bench.log.set_room(Room::Plenty);
+    bench.wait(Duration::from_secs(30)).await;
+    let read = bench.reports().into_iter().filter_map(|report| match report.body {
+        Some(ReportBody::AccessEvents(read)) => Some(read.events[0].event_external_id.clone()),
+        _ => None,
+    });
+    assert_eq!(read.collect::<Vec<_>>(), ["1", "2", "3"], "each once, in order");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_runs_low_is_told_and_stops_new_grants_only() {
     let mut bench = Bench::new();
     bench.log.set_room(Room::Low);

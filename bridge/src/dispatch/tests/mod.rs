@@ -3,6 +3,7 @@
 mod audit;
 mod full;
 mod life;
+mod loss;
 mod order;
 mod prefix;
 mod quarantine;
@@ -21,9 +22,9 @@ use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::journal::ChainHash;
 use lockbridge_protocol::proto::journal::Machine;
 use lockbridge_protocol::proto::tunnel::{
-    CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential, GrantMethod,
-    InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant, Report,
-    UnlockEntrance, User, command::Body, inventory_item::Kind, report::Body as ReportBody,
+    AccessEvent, CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential,
+    GrantMethod, InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant,
+    Report, UnlockEntrance, User, command::Body, inventory_item::Kind, report::Body as ReportBody,
 };
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, VERSION, mode_of, sign};
 use prost::Message;
@@ -205,6 +206,9 @@ pub(super) struct Site {
     /// Names of operations in the order they arrived.
     pub(super) calls: Vec<String>,
     pub(super) reachable: bool,
+    /// Readings of the event log that were begun, and whether there is something in it.
+    pub(super) readings: u32,
+    pub(super) has_events: bool,
     /// Answers to observations are lost.
     pub(super) blind: bool,
     pub(super) at_once: usize,
@@ -352,8 +356,18 @@ impl LockSystem for FakeSystem {
         })
     }
 
-    fn events(&self, _: String, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
+    fn events(&self, cursor: String, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
         Box::pin(async move {
+            self.site().readings += 1;
+            if self.site().has_events && cursor.is_empty() {
+                for number in 1..=3 {
+                    let event = AccessEvent { event_external_id: number.to_string(), ..AccessEvent::default() };
+                    let read = Intake::Events { events: vec![event], cursor: number.to_string() };
+                    if intake.send(read).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
             intake.closed().await;
             Ok(())
         })
@@ -586,13 +600,27 @@ impl Bench {
 
     /// The same on a machine that shows itself.
     pub(super) fn start_on(machine: Machine, log: Arc<TestLog>, system: Arc<FakeSystem>, authority: Authority) -> Self {
+        Self::start_without(&[], machine, log, system, authority)
+    }
+
+    /// The same, with entries (first and last) that cannot be read.
+    fn start_without(
+        damaged: &[(u64, u64)],
+        machine: Machine,
+        log: Arc<TestLog>,
+        system: Arc<FakeSystem>,
+        authority: Authority,
+    ) -> Self {
         let policy = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(policy.path(), "version = 1\n[systems.\"*\"]\nallow = [\"*\"]\n").expect("writes");
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(authority.base));
         let health = Health::new(Arc::clone(&clock));
         let mut state = MemoryState::default();
         for (index, entry) in log.entries.lock().expect("no panic").iter().enumerate() {
-            state.apply(index as u64 + 1, entry).expect("folds");
+            let sequence = index as u64 + 1;
+            if !damaged.iter().any(|(first, last)| (first..=last).contains(&&sequence)) {
+                state.apply(sequence, entry).expect("folds");
+            }
         }
         let stop = CancellationToken::new();
         let keys = Arc::new(audit::TestKeys::default());
@@ -613,6 +641,7 @@ impl Bench {
                         .expect("a key"),
                 },
                 credentials: Arc::clone(&keys) as Arc<dyn Credentials>,
+                damaged: damaged.to_vec(),
                 systems: vec![(system_config(), Arc::clone(&system) as Arc<dyn LockSystem>)],
                 policy_file: policy.path().to_owned(),
                 disk_reserve_bytes: 0,
@@ -700,6 +729,14 @@ impl Bench {
         drop(self.task.await);
         let entries = self.log.entries.lock().expect("no panic")[..count].to_vec();
         Self::start(TestLog::with(entries), self.system, self.authority)
+    }
+
+    /// Killed, and started on a journal of which some entries (first and last) cannot be read.
+    pub(super) async fn restart_without(self, damaged: &[(u64, u64)]) -> Self {
+        self.task.abort();
+        drop(self.task.await);
+        let entries = self.log.entries.lock().expect("no panic").clone();
+        Self::start_without(damaged, Machine::default(), TestLog::with(entries), self.system, self.authority)
     }
 
     /// Killed, and started on the same journal on another machine.

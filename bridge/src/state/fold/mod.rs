@@ -21,6 +21,7 @@
 
 pub mod keys;
 mod lanes;
+mod loss;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,10 @@ use lockbridge_protocol::proto::tunnel::CommandState;
 use prost::Message;
 
 pub use lanes::{is_superseded, next_of};
-pub use records::{CommandRecord, Count, LaneRecord, Meta, OutboxRecord, Phase, QuarantineRecord, Revoked, Tombstone};
+pub use loss::{JOURNAL_LOST, LOST_SHOWN};
+pub use records::{
+    CommandRecord, Count, LaneRecord, LostRange, Meta, OutboxRecord, Phase, QuarantineRecord, Revoked, Tombstone,
+};
 pub use view::{Pairs, View};
 
 use super::store::{Fold, Store, StoreError};
@@ -97,6 +101,7 @@ pub fn apply(store: &mut dyn Store, sequence: u64, entry: &Entry) -> Result<(), 
             fold.meta.policy_hash.clone_from(&loaded.hash);
         }
         Some(Body::BrakeChanged(brake)) => fold.meta.brake = brake.on,
+        Some(Body::CommandsLost(lost)) => fold.commands_lost(lost)?,
         Some(Body::LaneMarked(marked)) => {
             let mut lane = fold.view().lane(&marked.lock_system, &marked.lane)?;
             lanes::skip_to(&mut lane, marked.through.saturating_add(1));
@@ -126,6 +131,7 @@ impl Folding<'_> {
 
     fn received(&mut self, received: &Received) -> Result<(), StoreError> {
         if received.delivery_sequence > 0 {
+            self.miss_before(received.delivery_sequence);
             self.meta.deliveries_through = received.delivery_sequence;
         }
         self.report(received.report_sequence, "command", &received.sealed_report)?;

@@ -54,6 +54,29 @@ pub struct Meta {
     /// The machine that this state belongs to.
     #[prost(message, optional, tag = "23")]
     pub machine: Option<Machine>,
+    /// Deliveries that this journal no longer knows and the cloud has not yet answered for, ascending.
+    #[prost(message, repeated, tag = "24")]
+    pub lost: Vec<LostRange>,
+    /// Commands that the cloud named as lost since the journal began.
+    #[prost(uint64, tag = "25")]
+    pub lost_named: u64,
+    /// Those of them of which nobody knows whether they were carried out.
+    #[prost(uint64, tag = "26")]
+    pub lost_unknown: u64,
+    /// Ids of the first of them, at most [`LOST_SHOWN`](super::LOST_SHOWN).
+    #[prost(bytes = "vec", repeated, tag = "27")]
+    pub lost_shown: Vec<Vec<u8>>,
+}
+
+/// Deliveries whose decision stood in a damaged part of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct LostRange {
+    /// From here.
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    /// To here.
+    #[prost(uint64, tag = "2")]
+    pub last: u64,
 }
 
 /// A quarantine that holds.

@@ -5,6 +5,7 @@
 
 mod down;
 mod lifecycle;
+mod lost;
 mod quarantine;
 mod up;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 pub(super) use down::{commands_durable, lane_gap, next_deliveries, numbered};
 pub(super) use lifecycle::{AdmitError, Admitted, admit, all_down, ended, opened};
+pub(super) use lost::lost;
 pub(super) use quarantine::duplicate;
 pub(super) use up::{Witnessed, health, heartbeat, reports, reports_missing};
 

@@ -65,6 +65,10 @@ pub(in crate::hub) async fn reports(
                 let sql = "INSERT INTO reports (bridge_id, sequence, received_at_ms, signed) VALUES (?1, ?2, ?3, ?4)";
                 tx.execute(sql, (bridge_id, counter(sequence), now_ms, signed.encode_to_vec()))?;
                 note_command(tx, now_ms, bridge_id, &report)?;
+                if matches!(report.body, Some(Body::ReportsLost(_))) {
+                    let message = format!("report {sequence} was lost with a damaged part of the bridge's journal");
+                    bridges::alarm(tx, now_ms, Some(bridge_id), "report_lost", &message)?;
+                }
                 if let Some(Body::AuditCheckpoint(checkpoint)) = &report.body
                     && witness(tx, now_ms, &session, sequence, checkpoint)?
                 {

@@ -1,4 +1,5 @@
 mod deliveries;
+mod lost;
 mod quarantine;
 mod refusals;
 mod reports;

@@ -10,7 +10,7 @@ use crate::model::issues::{self, Severity};
 use crate::model::{ModelError, Work, events, sql, time};
 
 /// Error types of attempts; codes of the bridge outside of it become `uncategorized_error` (the message keeps them).
-const ERROR_TYPES: [&str; 10] = [
+const ERROR_TYPES: [&str; 11] = [
     "no_credential_on_encoder",
     "encoder_not_online",
     "encoder_communication_timeout",
@@ -21,6 +21,7 @@ const ERROR_TYPES: [&str; 10] = [
     "credential_deleted",
     "action_attempt_expired",
     "credential_not_found",
+    "journal_lost",
 ];
 
 /// Ends an attempt before any command was signed.

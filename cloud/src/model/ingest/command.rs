@@ -114,7 +114,7 @@ fn user_gone(work: &Work<'_>, id: &str, valid_until: Option<i64>, occurred_at: i
     events::emit(work, "acs_user.deleted", occurred_at, &payload)
 }
 
-fn not_done(
+pub(super) fn not_done(
     work: &Work<'_>,
     issued: &Issued,
     error: &CommandError,

@@ -8,9 +8,12 @@ mod access;
 mod command;
 mod inventory;
 mod link;
+mod lost;
 
+use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::report::Body;
-use lockbridge_protocol::proto::tunnel::{HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::proto::tunnel::{CommandState, HealthReport, LockSystemDescription, Report};
+use lockbridge_protocol::signed::command::VerifiedCommand;
 use rusqlite::{Connection, Transaction};
 
 use super::{ModelError, Work, sql};
@@ -67,7 +70,7 @@ impl Ingest for ModelIngest {
             Some(Body::AccessEvents(events)) => access::events(work, bridge_id, events),
             Some(Body::EventGap(gap)) => access::gap(work, bridge_id, gap, report),
             // Kept by the hub as evidence; no resource shows it.
-            Some(Body::AuditCheckpoint(_)) | None => Ok(()),
+            Some(Body::AuditCheckpoint(_) | Body::ReportsLost(_)) | None => Ok(()),
         })
     }
 
@@ -93,6 +96,21 @@ impl Ingest for ModelIngest {
         lock_systems: &[LockSystemDescription],
     ) -> Result<(), StoreError> {
         self.work(tx, now_ms, bridge_id, |work| link::hello(work, bridge_id, lock_systems))
+    }
+
+    fn lost(
+        &self,
+        tx: &Transaction<'_>,
+        now_ms: i64,
+        command: &VerifiedCommand,
+        known: CommandState,
+    ) -> Result<Option<CommandId>, StoreError> {
+        let mut successor = None;
+        self.work(tx, now_ms, &command.command.bridge_id, |work| {
+            successor = lost::lost(work, command, known)?;
+            Ok(())
+        })?;
+        Ok(successor)
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
-use crate::limits::{BATCH_BYTES, BATCH_ITEMS, COMMAND_BYTES, FRAME_BYTES, REPORT_BYTES};
+use crate::limits::{BATCH_BYTES, BATCH_ITEMS, COMMAND_BYTES, FRAME_BYTES, LOST_RANGES, REPORT_BYTES};
 use crate::proto::tunnel::{BridgeFrame, Hello, HubFrame, Signed, bridge_frame, hub_frame};
 
 /// Lock systems one Hello may describe: far more than one site has.
@@ -162,6 +162,7 @@ impl Frame for BridgeFrame {
             }
             bridge_frame::Body::Health(health) => {
                 at_most("lock systems in a health report", health.lock_systems.len(), LOCK_SYSTEMS)?;
+                at_most("lost ranges in a health report", health.lost.len(), LOST_RANGES)?;
                 at_most("reasons in a health report", health.reasons.len(), HEALTH_REASONS)
             }
             bridge_frame::Body::Credit(credit) => at_most("credit totals", credit.totals.len(), 16),
@@ -181,13 +182,22 @@ impl Frame for HubFrame {
         if self.epoch == 0 && !matches!(body, hub_frame::Body::Refuse(_)) {
             return Err(FrameError::Epoch { frame: Self::NAME, epoch: self.epoch });
         }
-        if let hub_frame::Body::Deliveries(batch) = body {
-            at_most("deliveries in one batch", batch.deliveries.len(), BATCH_ITEMS)?;
-            for item in &batch.deliveries {
-                signed("command", item.delivery_sequence, item.command.as_ref(), COMMAND_BYTES)?;
+        match body {
+            hub_frame::Body::Deliveries(batch) => {
+                at_most("deliveries in one batch", batch.deliveries.len(), BATCH_ITEMS)?;
+                batch.deliveries.iter().try_for_each(|item| {
+                    signed("command", item.delivery_sequence, item.command.as_ref(), COMMAND_BYTES)
+                })
             }
+            hub_frame::Body::LostCommands(lost) => {
+                at_most("lost commands in one answer", lost.commands.len(), BATCH_ITEMS)?;
+                let first = lost.deliveries.map_or(0, |deliveries| deliveries.first);
+                lost.commands
+                    .iter()
+                    .try_for_each(|item| signed("lost command", first, item.command.as_ref(), COMMAND_BYTES))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

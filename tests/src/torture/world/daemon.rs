@@ -171,6 +171,7 @@ impl Daemon {
                     machine: Machine::default(),
                 },
                 credentials: Arc::new(AuditKey::draw()?),
+                damaged: Vec::new(),
                 systems: vec![(system_config(), system)],
                 policy_file: policy.to_owned(),
                 disk_reserve_bytes: 0,

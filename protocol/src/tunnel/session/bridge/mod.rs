@@ -314,6 +314,10 @@ impl BridgeSession {
                 actions.push(BridgeAction::Witness(witness));
                 Ok(())
             }
+            hub_frame::Body::LostCommands(lost) => {
+                actions.push(BridgeAction::LostCommands(lost));
+                Ok(())
+            }
             hub_frame::Body::Drain(drain) => {
                 let second = |count: u32| Duration::from_secs(count.into());
                 self.hub_drains = Some(HubDrain {
@@ -442,5 +446,6 @@ fn name(body: &hub_frame::Body) -> &'static str {
         hub_frame::Body::Heartbeat(_) => "HubHeartbeat",
         hub_frame::Body::Drain(_) => "Drain",
         hub_frame::Body::Witness(_) => "Witness",
+        hub_frame::Body::LostCommands(_) => "LostCommands",
     }
 }

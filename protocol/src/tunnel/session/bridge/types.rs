@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::limits::{SILENCE, WELCOME_TIMEOUT};
 use crate::proto::tunnel::{
-    BridgeHeartbeat, Delivery, HealthReport, LaneGap, NumberedReport, Quarantine, RefuseCode, Witness,
+    BridgeHeartbeat, Delivery, HealthReport, LaneGap, LostCommands, NumberedReport, Quarantine, RefuseCode, Witness,
 };
 use crate::tunnel::frame::FrameError;
 use crate::tunnel::session::{Close, Violation};
@@ -64,6 +64,8 @@ pub enum BridgeAction {
     ReportsDurable(u64),
     /// Keep the authority's counter-signature.
     Witness(Witness),
+    /// What stood under deliveries that were told as lost.
+    LostCommands(LostCommands),
     /// The hub holds this bridge in quarantine, as it says now.
     Quarantine(Quarantine),
     /// The hub's wall time, in ms since the epoch, as just received.

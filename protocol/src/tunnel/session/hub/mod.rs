@@ -263,6 +263,7 @@ impl HubSession {
                 self.heartbeat(hub_time_ms, actions)
             }
             HubEvent::Witness(witness) => self.send_open(body::Body::Witness(witness), actions),
+            HubEvent::LostCommands(lost) => self.send_open(body::Body::LostCommands(lost), actions),
             HubEvent::Drain { from_s, to_s } => {
                 if self.phase != Phase::Open {
                     let mut refusal = Refusal::new(RefuseCode::Busy, "the hub stops");

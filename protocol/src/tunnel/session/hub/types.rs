@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::limits::{COMMAND_BYTES, SILENCE, WELCOME_TIMEOUT};
 use crate::proto::tunnel::{
-    BridgeHeartbeat, HealthReport, Hello, LaneGap, NumberedReport, Quarantine, RefuseCode, Witness,
+    BridgeHeartbeat, HealthReport, Hello, LaneGap, LostCommands, NumberedReport, Quarantine, RefuseCode, Witness,
 };
 use crate::tunnel::frame::FrameError;
 use crate::tunnel::session::{Close, KnownStore, Violation};
@@ -95,6 +95,8 @@ pub enum HubEvent<'a> {
     Heartbeat(i64),
     /// The authority's counter-signature for the bridge.
     Witness(Witness),
+    /// What stood under deliveries that the bridge lost.
+    LostCommands(LostCommands),
     /// The bridge's quarantine as it holds now, and the wall time, ms since the epoch. Told when it is news.
     Quarantine(Option<Quarantine>, i64),
     /// The server stops: bridges are to come back after a time between these, in seconds.
