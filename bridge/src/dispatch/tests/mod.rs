@@ -37,6 +37,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{CancelKey, LockSystemConfig, LockSystemKind, RightsMode, SaltoSpaceConfig, ShipTransport};
 use crate::health::Health;
+use crate::history::History;
 use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::Sealer;
 use crate::state::MemoryStore;
@@ -444,6 +445,7 @@ pub(super) struct Bench {
     pub(super) system: Arc<FakeSystem>,
     pub(super) handle: EngineHandle,
     pub(super) health: Health,
+    pub(super) history: History,
     pub(super) policy: tempfile::NamedTempFile,
     pub(super) state: MemoryState,
     keys: Arc<audit::TestKeys>,
@@ -580,6 +582,7 @@ impl Bench {
         std::fs::write(policy.path(), "version = 1\n[systems.\"*\"]\nallow = [\"*\"]\n").expect("writes");
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(authority.base));
         let health = Health::new(Arc::clone(&clock));
+        let history = History::default();
         let mut state = MemoryState::default();
         for (index, entry) in log.entries.lock().expect("no panic").iter().enumerate() {
             state.apply(index as u64 + 1, entry).expect("folds");
@@ -590,6 +593,7 @@ impl Bench {
             EngineParts {
                 clock,
                 health: health.clone(),
+                history: history.clone(),
                 sealer: Sealer::new(&Zeroizing::new([9; 32])),
                 log: Arc::clone(&log) as Arc<dyn Log>,
                 state: Box::new(state.clone()),
@@ -611,7 +615,7 @@ impl Bench {
             stop.clone(),
         );
         let task = tokio::spawn(run);
-        Self { log, system, handle, health, policy, state, keys, task, stop, authority }
+        Self { log, system, handle, health, history, policy, state, keys, task, stop, authority }
     }
 
     /// Signs and delivers.
