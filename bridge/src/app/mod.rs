@@ -41,6 +41,7 @@ use crate::limits;
 use crate::net::{Dialer, TlsTime};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
+use crate::telemetry;
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
 use transport::BridgeTransport;
 
@@ -139,6 +140,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
+    tasks.spawn(telemetry::changes::run(health.clone(), Arc::clone(&clock), stop.clone()));
 
     let bridge = BridgeStatus {
         bridge_id: identity.bridge_id().to_owned(),

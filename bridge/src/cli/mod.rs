@@ -5,15 +5,18 @@
 
 mod audit;
 mod brake;
+mod bundle;
 mod config;
 mod doubt;
 mod encode;
 mod enroll;
+mod logs;
 mod output;
 mod quarantine;
 mod queue;
 mod run;
 mod status;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -85,6 +88,10 @@ enum Command {
     Audit(audit::Command),
     /// Show the quarantine, or release it at this site.
     Quarantine(quarantine::Arguments),
+    /// Show the daemon's log, when systemd keeps it.
+    Logs(logs::Arguments),
+    /// Gather what support needs into one file, without secrets and names of guests.
+    Bundle(bundle::Arguments),
 }
 
 /// Parses, runs, prints the failure if there is one, and gives the exit code.
@@ -102,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Enroll(command) => enroll::run(&command, &arguments.config, &mut output),
         Command::Run(command) => run::run(&command, &arguments.config),
         Command::Config(command) => config::run(&command, &arguments.config, &mut output),
+        Command::Logs(command) => logs::run(&command, arguments.json),
+        Command::Bundle(command) => bundle::run(&command, &arguments.config, &mut output),
         Command::Audit(command) => audit::run(&command, &arguments.config, &mut output),
         Command::Status => with_daemon(&arguments.config, async |socket: &Path| status::run(socket, &mut output).await),
         Command::Queue(command) => {
