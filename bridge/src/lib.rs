@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod bundle;
 pub mod check;
 pub mod cli;
 pub mod clock;

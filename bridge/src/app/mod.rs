@@ -46,6 +46,7 @@ use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
+use crate::telemetry;
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
 use doors::Doors;
 use transport::BridgeTransport;
@@ -164,6 +165,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
+    tasks.spawn(telemetry::changes::run(health.clone(), Arc::clone(&clock), stop.clone()));
 
     let bridge = BridgeStatus {
         bridge_id: identity.bridge_id().to_owned(),
