@@ -131,7 +131,8 @@ mod tests {
         assert_eq!(key.check(SEALED, start().with().second(2).build().unwrap()), Err(CryptogramError::Wrong));
         let other = SiteKey::read("AAAAAAAAAAAAAAAAAAAAAA==").unwrap();
         assert_eq!(other.check(SEALED, start()), Err(CryptogramError::Wrong));
-        for bad in ["FidCryptAB;", "3k57", &SEALED[..40], &format!("{SEALED}="), "FidCryptAB;éééééééééééééééé"]
+        for bad in
+            ["FidCryptAB;", "3k57", SEALED.trim_end_matches('='), &format!("{SEALED}="), "FidCryptAB;éééééééééééééééé"]
         {
             assert_eq!(key.check(bad, start()), Err(CryptogramError::Form), "{bad}");
         }
