@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod bundle;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -19,10 +20,12 @@ pub mod control;
 pub mod dispatch;
 pub mod grant;
 pub mod health;
+pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod limits;
 pub mod net;
+pub mod page;
 pub mod seal;
 pub mod setup;
 pub mod state;

@@ -84,3 +84,17 @@ pub const LOCAL_CONNECTIONS: usize = 32;
 pub const ENROLLMENT_RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
 /// From SIGTERM to giving up on work in hand (rule M1).
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// Minutes of history kept in memory: a day, some 150 KB.
+pub const HISTORY_MINUTES: usize = 24 * 60;
+/// Commands whose story is kept in memory.
+pub const HISTORY_COMMANDS: usize = 200;
+/// Steps of one story; of a longer one some in the middle are left out.
+pub const HISTORY_STEPS: usize = 16;
+/// Entries at the journal's end that are read after a start for the history: some segments.
+pub const HISTORY_SEED_ENTRIES: u64 = 20_000;
+/// Between two looks at the hops for the history.
+pub const HISTORY_LOOK: Duration = Duration::from_secs(2);
+/// Waiting commands shown on the status page.
+pub const SHOWN_QUEUE: usize = 20;
+/// Doubts shown on the status page.
+pub const SHOWN_DOUBTS: usize = 50;

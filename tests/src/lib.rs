@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod browser;
 pub mod demo;
 pub mod fault_disk;
 pub mod harness;

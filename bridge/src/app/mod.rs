@@ -36,7 +36,8 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope};
+use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources, Working};
+use crate::history::{self, History};
 use crate::identity::{self, Identity};
 use crate::journal::StateLock;
 use crate::limits;
@@ -45,6 +46,7 @@ use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
+use crate::telemetry;
 use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
 use doors::Doors;
 use transport::BridgeTransport;
@@ -101,12 +103,14 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let doors = waited.map_or_else(|| Doors::open(&config), Ok)?;
     let listener = doors.health()?;
 
+    let history = History::default();
     let engine_stop = CancellationToken::new();
     let (inventory_sender, inventory_at) = watch::channel(BTreeMap::new());
     let (engine, engine_run) = dispatch::build(
         EngineParts {
             clock: Arc::clone(&clock),
             health: health.clone(),
+            history: history.clone(),
             sealer,
             log: store.journal.clone(),
             state: Box::new(store.state),
@@ -161,6 +165,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
+    tasks.spawn(telemetry::changes::run(health.clone(), Arc::clone(&clock), stop.clone()));
 
     let bridge = BridgeStatus {
         bridge_id: identity.bridge_id().to_owned(),
@@ -168,7 +173,22 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         version: env!("CARGO_PKG_VERSION"),
         started_ms,
     };
-    let observer = Observer::new(health.clone(), engine.clone(), link, bridge, descriptions);
+    let observer = Observer::new(Sources {
+        clock: Arc::clone(&clock),
+        health: health.clone(),
+        link,
+        bridge,
+        systems: descriptions,
+        history: history.clone(),
+        working: Some(Working {
+            engine: engine.clone(),
+            journal: Arc::clone(&store.journal),
+            identity: identity.clone(),
+        }),
+    });
+    tasks.spawn(health::watch(observer.clone(), Arc::clone(&clock), stop.clone()));
+    let (journal, last_sequence) = (Arc::clone(&store.journal), store.opened.last_sequence);
+    tasks.spawn_blocking(move || history::seed(&history, &journal, last_sequence, started_ms));
     let desk = EngineDesk::new(engine.clone(), observer.clone(), identity.clone());
     tasks.spawn(supervise::feed(notifier.clone(), health.clone(), stop.clone()));
     tasks.spawn(supervise::follow(notifier.clone(), observer.clone(), stop.clone()));

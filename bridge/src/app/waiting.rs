@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,12 +18,14 @@ use super::{AppError, Signals};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Answer, Caller, Desk, Request, SecretText, enrollment_refused};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope};
+use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources};
+use crate::history::History;
 use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Identity, TokenSource};
 use crate::limits::ENROLLMENT_RETRY;
 use crate::net::{Dialer, chain_text};
 use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
+use crate::tunnel::TunnelStatus;
 
 /// Tokens given and not yet looked at: one person enrolls one machine.
 const TOKENS: usize = 1;
@@ -52,7 +54,16 @@ impl Waiting<'_> {
         self.health.raise(Scope::Bridge, ReasonCode::NotEnrolled, "Nobody has given this bridge a token yet.");
         let bridge =
             BridgeStatus { version: env!("CARGO_PKG_VERSION"), started_ms: self.started_ms, ..BridgeStatus::default() };
-        let observer = Observer::waiting(self.health.clone(), bridge);
+        let (_, link) = watch::channel(TunnelStatus::default());
+        let observer = Observer::new(Sources {
+            clock: Arc::clone(self.clock),
+            health: self.health.clone(),
+            link,
+            bridge,
+            systems: Vec::new(),
+            history: History::default(),
+            working: None,
+        });
         let (asks, asked) = mpsc::channel(TOKENS);
         let stop = CancellationToken::new();
         let (listener, seen, ended) = (self.doors.health()?, observer.clone(), stop.clone());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::output::time;
-use super::{Failure, Output, ask};
+use super::{Failure, Output, ask, words};
 use crate::control::Request;
 use crate::dispatch::{DoubtSummary, DoubtVerdict};
 
@@ -68,10 +68,10 @@ fn list(rows: &[DoubtSummary]) -> String {
         .iter()
         .map(|row| {
             format!(
-                "{} {} on {} since {}\n  {}\n  -> {}\n  -> lockbridge doubt resolve {} done|not-done|unsure",
+                "{}: {} at {}, in doubt since {}\n  {}\n  -> {}\n  -> lockbridge doubt resolve {} done|not-done|unsure",
                 row.command.command_id,
-                row.command.kind,
-                row.device,
+                words::kind(&row.command.kind),
+                if row.device.is_empty() { &row.command.lock_system } else { &row.device },
                 time(row.since_ms),
                 row.evidence,
                 row.advice,

@@ -5,11 +5,13 @@
 
 mod audit;
 mod brake;
+mod bundle;
 mod check;
 mod config;
 mod doubt;
 mod encode;
 mod enroll;
+mod logs;
 mod output;
 mod quarantine;
 mod queue;
@@ -17,6 +19,7 @@ mod reload;
 mod run;
 mod setup;
 mod status;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,6 +99,10 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Let the running daemon read its policy file anew.
     Reload,
+    /// Show the daemon's log, when systemd keeps it.
+    Logs(logs::Arguments),
+    /// Gather what support needs into one file, without secrets and names of guests.
+    Bundle(bundle::Arguments),
 }
 
 /// The command line as data: man pages and shell completions are made from it.
@@ -120,6 +127,8 @@ pub fn main() -> ExitCode {
         Command::Run(command) => run::run(&command, &arguments.config),
         Command::Check(command) => check::run(&command, &arguments.config, &mut output),
         Command::Config(command) => config::run(&command, &arguments.config, &mut output),
+        Command::Logs(command) => logs::run(&command, arguments.json),
+        Command::Bundle(command) => bundle::run(&command, &arguments.config, &mut output),
         Command::Audit(command) => audit::run(&command, &arguments.config, &mut output),
         Command::Status => with_daemon(&arguments.config, async |socket: &Path| status::run(socket, &mut output).await),
         Command::Queue(command) => {

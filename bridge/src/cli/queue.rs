@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::{table, time};
-use super::{Failure, Output, ask};
+use super::{Failure, Output, ask, words};
 use crate::control::Request;
 use crate::dispatch::CommandSummary;
 
@@ -29,21 +29,25 @@ pub(super) async fn run(arguments: &Arguments, socket: &Path, output: &mut Outpu
             .map(|row| {
                 vec![
                     row.command_id.clone(),
-                    format!("P{}", row.priority),
-                    row.kind.clone(),
-                    row.state.clone(),
+                    words::kind(&row.kind).to_owned(),
+                    words::urgency(row.priority).to_owned(),
+                    row.state.replace('_', " "),
                     row.lane.clone(),
                     time(row.received_ms),
-                    [row.waits_for.as_str(), row.last_error.as_str()]
-                        .iter()
-                        .filter(|text| !text.is_empty())
-                        .copied()
-                        .collect::<Vec<_>>()
-                        .join("; "),
+                    waits(row),
                 ]
             })
             .collect();
-        table(&["COMMAND", "PRIORITY", "KIND", "STATE", "LANE", "RECEIVED", "WAITS FOR"], &cells)
+        table(&["COMMAND", "WHAT", "URGENCY", "STATE", "FOR", "RECEIVED", "WAITS FOR"], &cells)
     });
     Ok(ExitCode::SUCCESS)
+}
+
+fn waits(row: &CommandSummary) -> String {
+    let mut parts = vec![words::waits_for(&row.waits_for)];
+    if !row.last_error.is_empty() {
+        parts.push(format!("last try: {}", row.last_error));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("; ")
 }

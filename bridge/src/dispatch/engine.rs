@@ -29,6 +29,7 @@ use crate::command::policy::Policy;
 use crate::config::LockSystemConfig;
 use crate::grant::Catalog;
 use crate::health::{Health, Pulse, ReasonCode, Scope};
+use crate::history::{self, History, Note};
 use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::{SealError, Sealer};
 use crate::state::fold::{Meta, Pairs, View};
@@ -140,11 +141,14 @@ pub(super) enum Act {
     ShowQuarantine(Option<Quarantine>, u64),
     /// Answer somebody.
     Answer(Box<dyn FnOnce() + Send>),
+    /// Tell the history.
+    Tell(Note),
 }
 
 pub(super) struct Engine {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Health,
+    pub(super) history: History,
     pub(super) sealer: Sealer,
     pub(super) log: Arc<dyn Log>,
     pub(super) state: Box<dyn State>,
@@ -283,7 +287,10 @@ impl Engine {
             body,
             entry::Body::ReportsAcknowledged(_) | entry::Body::Witnessed(_) | entry::Body::SessionOpened(_)
         ) && !matches!(&body, entry::Body::Reported(reported) if reported.kind == "audit_checkpoint");
-        let payload = Entry { wall_ms: self.clock.wall_ms(), body: Some(body) }.encode_to_vec();
+        let entry = Entry { wall_ms: self.clock.wall_ms(), body: Some(body) };
+        let known = |id: &CommandId| Some(history::Command::of(*id, &self.view().command(id).ok()??));
+        let note = Note::of(&entry, known);
+        let payload = entry.encode_to_vec();
         let sequence = self.written(payload.clone(), reserve).await?;
         self.state.apply(sequence, &payload)?;
         let before = (self.meta.deliveries_through, self.meta.reports_last);
@@ -294,6 +301,7 @@ impl Engine {
         if before != after {
             self.held.push_back((sequence, Act::Show(after.0, after.1)));
         }
+        self.held.extend(note.map(|note| (sequence, Act::Tell(note))));
         Ok(sequence)
     }
 
@@ -350,6 +358,7 @@ impl Engine {
                     self.feed.send_modify(|feed| (feed.quarantine, feed.quarantine_left) = (holds, left));
                 }
                 Act::Answer(answer) => answer(),
+                Act::Tell(note) => self.history.take(note, self.clock.wall_ms()),
             }
         }
         Ok(())

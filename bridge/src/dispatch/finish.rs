@@ -104,6 +104,9 @@ impl Engine {
         if loaded.record.attempt != attempt {
             return Ok(());
         }
+        if let Some(encoder) = running.as_ref().and_then(|running| running.encoder.as_deref()) {
+            self.note_encoder(&loaded.record.lock_system, encoder, &result);
+        }
         let work = running.and_then(|running| running.work);
         match result {
             Ok(performed) => {

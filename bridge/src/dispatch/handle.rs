@@ -178,6 +178,14 @@ pub struct EngineStatus {
     pub outbox: u64,
     /// Ended since the journal began.
     pub ended: u64,
+    /// Commands not ended, by priority P0..P3.
+    pub live: [u64; 4],
+    /// How many more may come, by priority P0..P3.
+    pub room: [u64; 4],
+    /// Why the cloud is given no more credit than for safety commands: `disk_low`, `inbox_full`, ...; empty: it is.
+    pub held_back: &'static str,
+    /// Since when the oldest doubt is open, ms since the epoch; 0: none.
+    pub oldest_doubt_ms: i64,
     /// The local brake (rule I9).
     pub brake: bool,
     /// Quarantine (rule H9), while it holds.

@@ -330,6 +330,21 @@ impl Engine {
         }
     }
 
+    /// An encoder that did not answer is told of until it does: a card written or read, or the word that none lies there.
+    pub(super) fn note_encoder<T>(&self, lock_system: &str, encoder: &str, result: &Result<T, OperationError>) {
+        let scope = Scope::Encoder(lock_system.to_owned(), encoder.to_owned());
+        match result {
+            Err(error) if matches!(error.code, "encoder_not_online" | "encoder_communication_timeout") => {
+                let message = format!("the last job on {encoder} ended with {}", error.code);
+                self.health.raise(scope, ReasonCode::Encoder, message);
+            }
+            Ok(_) => self.health.clear(scope, ReasonCode::Encoder),
+            Err(error) if error.code == "no_credential_on_encoder" => self.health.clear(scope, ReasonCode::Encoder),
+            // Says nothing about the encoder.
+            Err(_) => {}
+        }
+    }
+
     /// Says whose card a scan found, when it is one of ours.
     pub(super) fn name_ours(&self, lock_system: &str, evidence: &mut Evidence) -> Result<(), EngineError> {
         let Some(card) = evidence.card_on_encoder.as_mut().filter(|card| !card.card_number.is_empty()) else {

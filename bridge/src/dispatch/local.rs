@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::engine::{Engine, EngineError};
 use super::queue::rank;
+use super::session::room_beside;
 use super::{CommandSummary, ControlError, DoubtSummary, EncodeLocally, EngineRequest, EngineStatus};
 use crate::command::admit::object_of;
 use crate::command::policy::{Moment, Policy, Ruling};
@@ -48,7 +49,7 @@ impl Engine {
                 }
                 drop(answer.send(self.view().event_cursor(&lock_system)?));
             }
-            EngineRequest::Status(done) => drop(done.send(self.status())),
+            EngineRequest::Status(done) => drop(done.send(self.status()?)),
             EngineRequest::Queue(limit, done) => drop(done.send(self.summaries(limit)?)),
             EngineRequest::Doubts(done) => drop(done.send(self.doubts()?)),
             EngineRequest::Resolve { command_id, verdict, who, done } => {
@@ -220,18 +221,32 @@ impl Engine {
         Holder::decode(self.sealer.open(SEALED_FACT, sealed).ok()?.as_slice()).ok()
     }
 
-    fn status(&self) -> EngineStatus {
+    fn status(&self) -> Result<EngineStatus, EngineError> {
         let (queued, executing, in_doubt) = self.queue.phases();
-        EngineStatus {
+        let live = self.queue.live();
+        Ok(EngineStatus {
             journal_sequence: self.durable.through,
             queued,
             executing,
             in_doubt,
             outbox: self.meta.reports_last.saturating_sub(self.meta.reports_acknowledged),
             ended: self.meta.ended,
+            live,
+            room: room_beside(live),
+            held_back: self.credit_reason(),
+            oldest_doubt_ms: if in_doubt > 0 { self.oldest_doubt_ms()? } else { 0 },
             brake: self.meta.brake,
             quarantine: self.quarantine_status(),
+        })
+    }
+
+    fn oldest_doubt_ms(&self) -> Result<i64, EngineError> {
+        let mut oldest = 0;
+        for (id, _) in self.queue.iter().filter(|(_, slot)| slot.phase == Phase::InDoubt) {
+            let since_ms = self.view().command(id)?.map_or(0, |record| record.since_ms);
+            oldest = if oldest == 0 { since_ms } else { since_ms.min(oldest) };
         }
+        Ok(oldest)
     }
 
     fn summaries(&self, limit: usize) -> Result<Vec<CommandSummary>, EngineError> {

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::LockSystemConfig;
 use crate::grant::Catalog;
 use crate::health::Health;
+use crate::history::History;
 use crate::limits::ENGINE_QUEUE;
 use crate::seal::Sealer;
 use crate::state::fold::{Meta, Pairs, SEALED_REPORT, View};
@@ -32,6 +33,8 @@ pub struct EngineParts {
     pub clock: Arc<dyn Clock>,
     /// Where reasons are told.
     pub health: Health,
+    /// Where durable steps are told.
+    pub history: History,
     /// Seals what holds names.
     pub sealer: Sealer,
     /// The journal.
@@ -104,6 +107,7 @@ pub fn build(
         pulse: parts.health.pulse("engine"),
         clock: parts.clock,
         health: parts.health,
+        history: parts.history,
         sealer: parts.sealer,
         log: parts.log,
         state: parts.state,

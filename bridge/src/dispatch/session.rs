@@ -33,6 +33,11 @@ const ROOMS: [u64; 4] = [
     INBOX_BACKGROUND,
 ];
 
+/// What is left of them beside `live` commands.
+pub(super) fn room_beside(live: [u64; 4]) -> [u64; 4] {
+    std::array::from_fn(|rank| ROOMS[rank].saturating_sub(live[rank]))
+}
+
 impl Credits {
     pub(super) fn received(&mut self, rank: usize) {
         if let Some(count) = self.received.get_mut(rank) {
@@ -152,7 +157,8 @@ impl Engine {
         Ok(())
     }
 
-    fn credit_reason(&self) -> &'static str {
+    /// Why credit is held back; empty when it is not.
+    pub(super) fn credit_reason(&self) -> &'static str {
         let waiting = self.meta.reports_last.saturating_sub(self.meta.reports_acknowledged);
         let live: u64 = self.queue.live().iter().sum();
         if self.draining {

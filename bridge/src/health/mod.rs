@@ -3,12 +3,18 @@
 //! Promises: a reason appears with the time it began and leaves when its room clears it. Never: fails liveness for the
 //! cloud's absence (rule L2), shows names or secrets, blocks a caller.
 
+mod hop;
 pub mod metrics;
 mod registry;
 pub mod server;
 mod snapshot;
 mod vitals;
+mod watch;
 
+pub use hop::Hop;
 pub use registry::{Health, Reason, ReasonCode, Scope};
-pub use snapshot::{BridgeStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, State};
+pub use snapshot::{
+    BridgeStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, Sources, State, StorageStatus, Waiting, Working,
+};
 pub use vitals::{LATE, Pulse, TURN};
+pub use watch::watch;

@@ -1,4 +1,6 @@
-//! The loopback server: `/livez`, `/readyz`, `/status`, `/metrics`, each bounded in time and number (rule L5).
+//! The loopback server: probes, figures and the status page, each answer bounded in time and number (rule L5).
+//!
+//! `/livez`, `/readyz`, `/status`, `/metrics`; for the page `/`, `/waiting`, `/commands`, `/history`.
 //!
 //! GET only, and the `Host` header must name this machine: a browser on site that is tricked into calling us by another
 //! name (DNS rebinding) gets nothing. Runs on its own thread, so that a slow caller cannot touch the engine.
@@ -7,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State as AxumState};
+use axum::extract::{Query, Request, State as AxumState};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -16,15 +18,16 @@ use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::metrics;
+use super::metrics::{self, Process};
 use super::snapshot::{Observer, State};
-use crate::limits;
+use crate::{limits, page};
 
 /// From accept to the last byte of the answer (rule L5: 2 s to read, and as long to answer).
 const CONNECTION: Duration = Duration::from_secs(4);
@@ -95,6 +98,10 @@ fn router(observer: Observer) -> Router {
         .route("/readyz", get(readyz))
         .route("/status", get(status))
         .route("/metrics", get(metrics_text))
+        .route("/waiting", get(waiting))
+        .route("/commands", get(commands))
+        .route("/history", get(history))
+        .merge(page::router())
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(middleware::from_fn(only_this_machine))
         .with_state(observer)
@@ -109,6 +116,10 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::SECURITY_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // No page from elsewhere may take an answer in as a script, a picture or a frame.
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -142,8 +153,28 @@ async fn status(AxumState(observer): AxumState<Observer>) -> Response {
 }
 
 async fn metrics_text(AxumState(observer): AxumState<Observer>) -> Response {
-    let text = metrics::render(&observer.snapshot().await, metrics::resident_bytes());
+    let text = metrics::render(&observer.snapshot().await, &observer.history().totals(), &Process::look());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn waiting(AxumState(observer): AxumState<Observer>) -> Response {
+    Json(observer.waiting().await).into_response()
+}
+
+/// What the asker has already.
+#[derive(Debug, Deserialize)]
+struct Known {
+    /// `version` of the last answer; everything without.
+    #[serde(default)]
+    after: u64,
+}
+
+async fn commands(AxumState(observer): AxumState<Observer>, Query(known): Query<Known>) -> Response {
+    Json(observer.history().stories(known.after)).into_response()
+}
+
+async fn history(AxumState(observer): AxumState<Observer>) -> Response {
+    Json(observer.history().day(observer.now_ms())).into_response()
 }
 
 #[cfg(test)]

@@ -51,13 +51,14 @@ fn sentence(snapshot: &Snapshot) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{BridgeStatus, ReasonCode, ReasonStatus};
+    use crate::health::{BridgeStatus, ReasonCode, ReasonStatus, StorageStatus};
     use crate::tunnel::TunnelStatus;
 
     fn reason(code: ReasonCode) -> ReasonStatus {
         ReasonStatus {
             scope: "cloud".into(),
             code: code.code(),
+            hop: code.hop(),
             sentence: code.sentence(),
             message: String::new(),
             remedy: code.remedy(),
@@ -70,10 +71,14 @@ mod tests {
         let cloud = TunnelStatus { connected: true, workspace_name: "Example".into(), ..TunnelStatus::default() };
         let mut snapshot = Snapshot {
             state: State::Ready,
+            since_ms: 0,
+            now_ms: 0,
             bridge: BridgeStatus::default(),
             cloud,
             lock_systems: Vec::new(),
             engine: None,
+            storage: StorageStatus::default(),
+            certificate_not_after: 0,
             reasons: Vec::new(),
         };
         assert_eq!(sentence(&snapshot), "Works; connected to Example.");

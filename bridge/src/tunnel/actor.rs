@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ReportSigner;
 use super::connected::{self, Outcome};
@@ -157,7 +157,8 @@ impl<T: Transport> Tunnel<T> {
             }
             let wait = self.backoff.after(verdict.ended, (self.random)());
             self.shared.ended(&verdict, wait);
-            warn!(reason = verdict.code.code(), error = %verdict.message, ?wait, "No session with the cloud.");
+            // The log tells of the reason when it begins and when it is over; each try alone is no news.
+            debug!(reason = verdict.code.code(), error = %verdict.message, ?wait, "No session with the cloud.");
             if self.wait(wait).await.is_err() {
                 return;
             }

@@ -6,10 +6,26 @@ use anyhow::{Context, Result};
 
 use super::whole::{self, Usage};
 use super::{Aim, Table, median};
-use crate::harness::{Resources, Site, build};
+use crate::harness::{ApiClient, Resources, Site, build};
 
 const STARTS: usize = 10;
 const REOPENS: usize = 3;
+/// Scrapes and page loads.
+const LOOKS: usize = 20;
+/// What a browser asks for when it opens the status page, in its order.
+const PAGE: [&str; 11] = [
+    "/",
+    "/page/style.css",
+    "/page/main.js",
+    "/page/commands.js",
+    "/page/day.js",
+    "/page/now.js",
+    "/page/words.js",
+    "/page/pictures.js",
+    "/status",
+    "/commands?after=0",
+    "/history",
+];
 /// How long it is left alone before memory is read, and then while CPU is counted.
 const IDLE: Duration = Duration::from_secs(10);
 /// Grants made at a time while the journal grows.
@@ -41,6 +57,8 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
 
     let reached = grow(&site, entries).await?;
     let resident_after = Resources::of(site.bridge()?)?.resident_kib;
+    let scrape = median(answers(&site, &["/metrics"]).await?);
+    let page = median(answers(&site, &PAGE).await?);
     let (mut usable, mut rebuilt) = (Vec::new(), Vec::new());
     for _ in 0..REOPENS {
         site.kill_bridge().await?;
@@ -61,6 +79,8 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
         row("CPU in 10 s idle, ms", idle.cpu.as_millis().to_string()),
         row("journal entries then", reached.to_string()),
         row("resident after them, MB", format!("{resident_after:.1}")),
+        row(&format!("metrics scrape then, ms, median of {LOOKS}"), format!("{scrape:.2}")),
+        row(&format!("status page, all files and answers one by one, ms, median of {LOOKS}"), format!("{page:.2}")),
         row(&format!("killed, start to ready, working set usable, ms, median of {REOPENS}"), format!("{usable:.1}")),
         row(&format!("killed, start to ready, working set deleted, ms, median of {REOPENS}"), format!("{rebuilt:.1}")),
     ];
@@ -74,6 +94,8 @@ async fn measure(entries: u64) -> Result<Vec<Table>> {
             Aim::at_most("start to ready, ms", start, 100.0),
             // 1.2 times the 8.1 MB of an idle mosquitto 2.0.11.
             Aim::at_most("resident when idle, MB", resident, 9.7),
+            Aim::at_most("metrics scrape, ms", scrape, 10.0),
+            Aim::at_most("status page, ms", page, 100.0),
             Aim::at_most("start to ready after a kill, working set usable, ms", usable, 100.0),
             Aim::at_most("start to ready after a kill, working set rebuilt, ms", rebuilt, 1_000.0),
         ],
@@ -85,6 +107,20 @@ async fn start(site: &mut Site) -> Result<f64> {
     let begin = Instant::now();
     site.start_bridge().await?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Milliseconds for all of some paths, one after the other, each over a connection of its own as the server wants it.
+async fn answers(site: &Site, paths: &[&str]) -> Result<Vec<f64>> {
+    let health = ApiClient::plain(&site.health_address)?;
+    let mut times = Vec::new();
+    for _ in 0..LOOKS {
+        let begin = Instant::now();
+        for path in paths {
+            health.get(path).await.with_context(|| (*path).to_owned())?;
+        }
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times)
 }
 
 /// Being left alone is what is measured.

@@ -157,12 +157,22 @@ async fn no_effect_and_no_acknowledgement_before_durability() {
     bench.wait(Duration::from_secs(30)).await;
     assert_eq!(bench.handle.feed().borrow().commands_durable_through, 0);
     assert_eq!(bench.system.site().calls, Vec::<String>::new());
+    assert_eq!(bench.history.stories(0).commands, [], "what a power cut can undo is not told");
     bench.log.release();
     bench.wait(Duration::from_secs(1)).await;
     assert_eq!(bench.handle.feed().borrow().commands_durable_through, 1);
     bench.log.hold();
     bench.log.release();
     bench.until(id, CommandState::Succeeded).await;
+    let stories = bench.history.stories(0).commands;
+    let steps: Vec<_> = stories[0].steps.iter().map(|step| step.what).collect();
+    assert_eq!(
+        (stories[0].kind.as_str(), steps.as_slice()),
+        ("put_grant", ["received", "sent", "succeeded"].as_slice())
+    );
+    // Half a minute lay between the decision and its durability; the lock system was asked after it.
+    let [received, sent, _] = stories[0].steps.as_slice() else { panic!("{stories:?}") };
+    assert!(received.durable_ms - received.at_ms >= 30_000 && sent.at_ms >= received.at_ms, "{stories:?}");
 }
 
 #[tokio::test(start_paused = true)]

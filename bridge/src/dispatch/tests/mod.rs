@@ -38,6 +38,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{CancelKey, LockSystemConfig, LockSystemKind, RightsMode, SaltoSpaceConfig, ShipTransport};
 use crate::health::Health;
+use crate::history::History;
 use crate::journal::{AppendError, Durable, Reserve};
 use crate::seal::Sealer;
 use crate::state::MemoryStore;
@@ -468,6 +469,7 @@ pub(super) struct Bench {
     pub(super) system: Arc<FakeSystem>,
     pub(super) handle: EngineHandle,
     pub(super) health: Health,
+    pub(super) history: History,
     pub(super) policy: tempfile::NamedTempFile,
     pub(super) state: MemoryState,
     keys: Arc<audit::TestKeys>,
@@ -615,6 +617,7 @@ impl Bench {
         std::fs::write(policy.path(), "version = 1\n[systems.\"*\"]\nallow = [\"*\"]\n").expect("writes");
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(authority.base));
         let health = Health::new(Arc::clone(&clock));
+        let history = History::default();
         let mut state = MemoryState::default();
         for (index, entry) in log.entries.lock().expect("no panic").iter().enumerate() {
             let sequence = index as u64 + 1;
@@ -628,6 +631,7 @@ impl Bench {
             EngineParts {
                 clock,
                 health: health.clone(),
+                history: history.clone(),
                 sealer: Sealer::new(&Zeroizing::new([9; 32])),
                 log: Arc::clone(&log) as Arc<dyn Log>,
                 state: Box::new(state.clone()),
@@ -650,7 +654,7 @@ impl Bench {
             stop.clone(),
         );
         let task = tokio::spawn(run);
-        Self { log, system, handle, health, policy, state, keys, task, stop, authority }
+        Self { log, system, handle, health, history, policy, state, keys, task, stop, authority }
     }
 
     /// Signs and delivers.

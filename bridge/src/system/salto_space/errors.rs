@@ -40,6 +40,8 @@ const VENDOR_TEXT_CHARACTERS: usize = 200;
 
 pub(super) const UNREACHABLE: &str = "bridge_disconnected";
 pub(super) const LOGIN_REFUSED: &str = "account_disconnected";
+/// What is asked at all is not licensed: only people can change that.
+const NOT_LICENSED: &str = "setup_required";
 pub(super) const UNCATEGORIZED: &str = "uncategorized_error";
 pub(super) const ENCODER_SILENT: &str = "encoder_communication_timeout";
 pub(super) const ENCODER_OFFLINE: &str = "encoder_not_online";
@@ -110,6 +112,7 @@ fn model_code(attempt: Attempt, code: i64) -> &'static str {
         (302 | 303 | 304 | 306, _) => INCOMPATIBLE,
         (404 | 405, Attempt::Encode) => INTERRUPTED,
         (300 | 305, _) => NOT_REISSUABLE,
+        (13 | 14, Attempt::Read) => NOT_LICENSED,
         _ => UNCATEGORIZED,
     }
 }
@@ -157,6 +160,7 @@ mod tests {
             }
         }
         assert_eq!(exception(Attempt::Scan, 404).effect, Effect::None);
+        assert_eq!(exception(Attempt::Read, 13).code, NOT_LICENSED);
     }
 
     #[test]

@@ -378,7 +378,7 @@ fn simulate(count: usize, per_mille: u32, work: Duration, random: &mut dyn FnMut
         // What is still on the line when the verdict falls is carried on too.
         while verdict.is_none() || !to_server.is_empty() || !to_client.is_empty() || !answers.is_empty() {
             now += Duration::from_millis(1);
-            assert!(now - began < Duration::from_secs(120), "an exchange ends");
+            assert!(now < began + Duration::from_secs(120), "an exchange ends");
             if let Some(byte) = to_server.pop_front() {
                 server_silent_since = now;
                 let mut input = &[byte][..];
@@ -396,7 +396,7 @@ fn simulate(count: usize, per_mille: u32, work: Duration, random: &mut dyn FnMut
                     answers.push_back((now + work, answer.clone()));
                 }
                 noise.carry(&reply, &mut to_client);
-            } else if server.is_inside_frame() && now - server_silent_since > Duration::from_millis(500) {
+            } else if server.is_inside_frame() && now > server_silent_since + Duration::from_millis(500) {
                 assert!(server.abandon());
                 noise.carry(&[NAK], &mut to_client);
             }
@@ -417,9 +417,8 @@ fn simulate(count: usize, per_mille: u32, work: Duration, random: &mut dyn FnMut
                         out.extend_from_slice(bytes);
                     }
                     Some(done @ Action::Done(_)) => assert_eq!(verdict.replace(did(done)), None, "one verdict"),
-                    Some(Action::Late(_) | Action::Unsolicited(_)) => {}
                     None if input.is_empty() => break,
-                    None => {}
+                    Some(Action::Late(_) | Action::Unsolicited(_)) | None => {}
                 }
             }
             noise.carry(&out, &mut to_server);
@@ -431,7 +430,7 @@ fn simulate(count: usize, per_mille: u32, work: Duration, random: &mut dyn FnMut
             answer,
             messages: after.messages - before.messages,
             resends: after.resends - before.resends,
-            took: now - began,
+            took: now.saturating_sub(began),
         });
     }
     stories

@@ -14,6 +14,7 @@ use lockbridge::dispatch::{
     build,
 };
 use lockbridge::health::Health;
+use lockbridge::history::History;
 use lockbridge::journal::{Journal, JournalOptions, Opened};
 use lockbridge::seal::Sealer;
 use lockbridge::state::fold::JournalFold;
@@ -159,6 +160,7 @@ impl Daemon {
             EngineParts {
                 clock: Arc::clone(&clock),
                 health: Health::new(clock),
+                history: History::default(),
                 sealer: Sealer::new(&Zeroizing::new([9; 32])),
                 log: log.clone(),
                 state,
