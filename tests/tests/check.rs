@@ -87,6 +87,7 @@ async fn a_healthy_site_passes_with_and_without_its_daemon() -> Result<()> {
     assert_eq!((run.with("failed"), run.with("fatal")), (none.clone(), none.clone()), "{:#?}", run.findings);
     let expected = [
         "version",
+        "state_key",
         "disk_space",
         "daemon",
         "cloud_name",

@@ -27,6 +27,7 @@ mod lock_licence;
 mod lock_login;
 mod lock_system;
 mod serial;
+mod state_key;
 mod unit;
 mod version;
 
@@ -64,6 +65,7 @@ pub const CHECKS: &[Check] = &[
     version::CHECK,
     disk_space::CHECK,
     disk_flush::CHECK,
+    state_key::CHECK,
     unit::CHECK,
     daemon::CHECK,
     cloud_name::CHECK,

@@ -1,11 +1,13 @@
 //! `lockbridge enroll`: make this machine the bridge that a token is for, through the daemon when it runs.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use nix::unistd::User;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -18,6 +20,9 @@ use crate::control::{self, CallError, Request, SecretText};
 use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Hint, TokenSource, forget_token};
 use crate::journal::StateLock;
 use crate::net::{Dialer, chain_text};
+
+/// User of the service.
+const USER: &str = "lockbridge";
 
 /// Where the token is, and under which name this machine appears in the cloud.
 #[derive(Debug, Args)]
@@ -124,20 +129,26 @@ async fn without_daemon(config: Config, token: TokenSource, name: String) -> Res
 
 /// The service runs as its own user and would not read what root wrote here.
 fn ensure_own(folder: &Path) -> Result<(), Failure> {
-    let owner = std::fs::metadata(folder).map(|metadata| metadata.uid());
-    let own = nix::unistd::geteuid().as_raw();
-    match owner {
-        Ok(owner) if owner != own => {
-            let user = nix::unistd::User::from_uid(owner.into()).ok().flatten();
-            let user = user.map_or_else(|| format!("uid {owner}"), |user| user.name);
-            let message = format!("the daemon does not run, and {} belongs to {user}", folder.display());
-            Err(Failure::new(exit::UNAVAILABLE, message)
-                .reason("not_running")
-                .hint("Start it with `systemctl start lockbridge`; it waits for the token. Then enroll again."))
+    let own = nix::unistd::geteuid();
+    let belongs_to = match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.uid() == own.as_raw() => return Ok(()),
+        Ok(metadata) => {
+            let user = User::from_uid(metadata.uid().into()).ok().flatten();
+            user.map_or_else(|| format!("uid {}", metadata.uid()), |user| user.name)
         }
-        // Not there yet, or not to be seen: what comes next says it better.
-        _ => Ok(()),
-    }
+        // The service makes it, where there is one; what else is wrong with it comes out next.
+        Err(error) if error.kind() == ErrorKind::NotFound && own.is_root() && is_service_installed() => USER.to_owned(),
+        Err(_) => return Ok(()),
+    };
+    let message = format!("the daemon does not run, and {} belongs to {belongs_to}", folder.display());
+    Err(Failure::new(exit::UNAVAILABLE, message)
+        .reason("not_running")
+        .hint("Start it with `systemctl start lockbridge`; it waits for the token. Then enroll again."))
+}
+
+/// The package made the service's user, and systemd runs here.
+fn is_service_installed() -> bool {
+    Path::new("/run/systemd/system").exists() && matches!(User::from_name(USER), Ok(Some(_)))
 }
 
 fn no_space(error: &SpaceError) -> Failure {

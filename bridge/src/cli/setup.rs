@@ -16,8 +16,8 @@ use crate::config::{self, Config};
 use crate::identity::{SeenIdentity, TokenSource};
 use crate::net::chain_text;
 use crate::setup::{
-    Answers, Console, Draft, FileError, Group, Mistake, QUESTIONS, Question, Scratch, Service, Terminal,
-    bare_configuration, configuration, drafts, read_card, store_secrets, verify, write,
+    Answers, Console, Draft, FileError, Group, Keeping, Mistake, QUESTIONS, Scratch, Sealing, Service, Terminal,
+    answer, bare_configuration, configuration, drafts, read_card, store_secrets, verify, write, yes,
 };
 
 /// How it is done; every question has a flag of its own too.
@@ -118,9 +118,10 @@ impl Setup<'_> {
             }
             None => self.take(is_enrolled).await?,
         };
-        let written = self.write(&answers)?;
+        let service = Service::look().await;
+        let written = self.write(&bare, service, &answers)?;
         let config = config::load(self.file)?.config;
-        self.start(&config).await?;
+        self.start(service, &config).await?;
         let enrolled = self.enroll(&config, &answers).await?;
         let card = self.test(&config, &answers).await?;
         tell(output, &written, enrolled.as_ref(), card.as_deref());
@@ -159,14 +160,14 @@ impl Setup<'_> {
             let mut proposed = self.given.clone();
             loop {
                 for question in QUESTIONS.iter().filter(|question| question.group == group) {
-                    answer(console, question, &mut answers, &mut proposed)?;
+                    answer(console, question, &mut answers, &mut proposed).map_err(|error| no_answer(&error))?;
                 }
                 console.say("Looking ...");
                 let findings = self.verify(group, &answers).await?;
                 for finding in &findings {
                     console.say(&shown(finding));
                 }
-                if !findings.iter().any(is_bad) || yes(console, "Go on with these answers all the same?")? {
+                if !findings.iter().any(is_bad) || wants(console, "Go on with these answers all the same?")? {
                     break;
                 }
                 proposed.clear();
@@ -178,8 +179,9 @@ impl Setup<'_> {
     async fn verify(&self, group: Group, answers: &Answers) -> Result<Vec<Finding>, Failure> {
         // Before there is a lock system, the way to the cloud is that of the bare configuration and the proxy.
         let scratch = Scratch::beside(self.file).map_err(|error| cannot_write(&error))?;
-        store_secrets(answers, scratch.path()).map_err(|error| cannot_write(&error))?;
-        let drafts = drafts(answers, self.file, scratch.path(), "today");
+        let keeping = Keeping::Files(scratch.path().to_owned());
+        store_secrets(answers, &keeping).map_err(|error| cannot_write(&error))?;
+        let drafts = drafts(answers, self.file, &keeping, "today");
         let config = match group {
             Group::Cloud => bare_configuration(self.file, &drafts)?,
             Group::LockSystem | Group::Encoders => configuration(self.file, &drafts)?,
@@ -188,15 +190,16 @@ impl Setup<'_> {
     }
 
     /// Writes what is new; the paths written.
-    fn write(&mut self, answers: &Answers) -> Result<Vec<PathBuf>, Failure> {
+    fn write(&mut self, bare: &Config, service: Service, answers: &Answers) -> Result<Vec<PathBuf>, Failure> {
         let folder = self.file.parent().unwrap_or_else(|| Path::new("/"));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let day = Zoned::now().strftime("%Y-%m-%d").to_string();
-        let drafts = drafts(answers, self.file, &folder, &day);
+        let keeping = keeping(bare, answers, service, folder);
+        let drafts = drafts(answers, self.file, &keeping, &day);
         for draft in drafts.iter().filter(|draft| draft.would_replace()) {
             self.may_replace(draft)?;
         }
-        let mut written = store_secrets(answers, &folder).map_err(|error| cannot_write(&error))?;
+        let mut written = store_secrets(answers, &keeping).map_err(|error| cannot_write(&error))?;
         for draft in drafts {
             write(&draft).map_err(|error| cannot_write(&error))?;
             written.push(draft.path);
@@ -208,7 +211,7 @@ impl Setup<'_> {
         let question = format!("{} is there and says something else. Replace it?", draft.path.display());
         let replaces = match &mut self.console {
             _ if self.arguments.replace => true,
-            Some(console) => yes(console, &question)?,
+            Some(console) => wants(console, &question)?,
             None => false,
         };
         if replaces {
@@ -222,8 +225,7 @@ impl Setup<'_> {
         .hint("Look at it; then run setup again with `--replace`, or with another `--lock-system` name."))
     }
 
-    async fn start(&self, config: &Config) -> Result<(), Failure> {
-        let service = Service::look().await;
+    async fn start(&self, service: Service, config: &Config) -> Result<(), Failure> {
         if self.arguments.no_start || service == Service::None {
             return Ok(());
         }
@@ -258,7 +260,7 @@ impl Setup<'_> {
         let encoder = match (self.arguments.test_card.clone(), &mut self.console, first) {
             (Some(encoder), _, _) => Some(encoder),
             (None, Some(console), Some(first)) => {
-                yes(console, &format!("Read a test card on {first:?} now?"))?.then_some(first)
+                wants(console, &format!("Read a test card on {first:?} now?"))?.then_some(first)
             }
             _ => None,
         };
@@ -275,53 +277,22 @@ impl Setup<'_> {
     }
 }
 
-/// Asks until the answer will do. What was given by flag or file is taken first, and asked for when it will not do.
-fn answer(
-    console: &mut impl Terminal,
-    question: &Question,
-    answers: &mut Answers,
-    proposed: &mut BTreeMap<String, String>,
-) -> Result<(), Failure> {
-    if !(question.wanted)(answers) {
-        // It may have been wanted before an earlier answer changed.
-        answers.forget(question);
-        return Ok(());
-    }
-    if let Some(given) = proposed.remove(question.source) {
-        match answers.take_given(question, &given) {
-            Ok(()) => return Ok(()),
-            Err(mistake) => console.say(&format!("  {mistake}")),
-        }
-    }
-    let earlier = answers.text(question.key).map(str::to_owned);
-    let default = earlier.or_else(|| (question.default)(answers));
-    let prompt = match &default {
-        _ if question.is_secret => format!("{} (not shown)", question.prompt),
-        Some(default) => format!("{} [{default}]", question.prompt),
-        None => question.prompt.to_owned(),
-    };
-    loop {
-        let line = console.ask(&prompt, question.is_secret).map_err(|error| no_answer(&error))?;
-        let text = match (&default, line.trim().is_empty()) {
-            (Some(default), true) => default.as_str(),
-            _ => line.as_str(),
-        };
-        match answers.take(question, text) {
-            Ok(()) => return Ok(()),
-            Err(mistake) => console.say(&format!("  {}", mistake.problem)),
-        }
-    }
-}
-
-fn yes(console: &mut impl Terminal, question: &str) -> Result<bool, Failure> {
-    let answer = console.ask(&format!("{question} [y/N]"), false).map_err(|error| no_answer(&error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+fn wants(console: &mut Console, question: &str) -> Result<bool, Failure> {
+    yes(console, question).map_err(|error| no_answer(&error))
 }
 
 async fn is_enrolled(config: &Config) -> bool {
     let daemon = Daemon::ask(config).await;
     let by_daemon = daemon.snapshot().and_then(|snapshot| snapshot["bridge"]["bridge_id"].as_str());
     by_daemon.is_some_and(|id| !id.is_empty()) || matches!(SeenIdentity::read(&config.state_directory), Ok(Some(_)))
+}
+
+/// Sealed for the unit, whose credentials have room for the secrets of one lock system; in files beside the configuration
+/// where there is no unit, where this machine cannot seal, or where another lock system is configured.
+fn keeping(bare: &Config, answers: &Answers, service: Service, folder: PathBuf) -> Keeping {
+    let is_alone = bare.lock_systems.iter().all(|system| Some(system.name.as_str()) == answers.text("lock_system"));
+    let sealing = if service != Service::None && is_alone { Sealing::of_machine() } else { None };
+    sealing.map_or(Keeping::Files(folder), Keeping::Sealed)
 }
 
 fn is_bad(finding: &Finding) -> bool {

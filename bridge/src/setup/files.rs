@@ -6,10 +6,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
-use super::Answers;
+use super::{Answers, Keeping};
 use crate::config::{Config, ConfigError, Extra};
 
 /// User of the service, who has to read what is written here.
@@ -52,9 +51,9 @@ fn body(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with('#')).collect()
 }
 
-/// The files for these answers, beside the configuration `file`. Secrets are named in them, as files in the folder
-/// `secrets`, not told.
-pub fn drafts(answers: &Answers, file: &Path, secrets: &Path, day: &str) -> Vec<Draft> {
+/// The files for these answers, beside the configuration `file`. Where the secrets are kept is named in them, not what they
+/// are.
+pub fn drafts(answers: &Answers, file: &Path, keeping: &Keeping, day: &str) -> Vec<Draft> {
     let folder = file.with_extension("d");
     let mut drafts = Vec::new();
     if !file.exists() {
@@ -65,17 +64,18 @@ pub fn drafts(answers: &Answers, file: &Path, secrets: &Path, day: &str) -> Vec<
         text.push_str("[network]\n# Asked for a way to the cloud with CONNECT; nothing else leaves this site.\n");
         line(&mut text, "proxy", proxy);
         if answers.secret("proxy_password").is_some() {
-            line(&mut text, "proxy_password_file", &secret_path(secrets, "proxy"));
+            let (key, value) = keeping.key_and_value("proxy_password", "proxy");
+            line(&mut text, &key, &value);
         }
         drafts.push(Draft { path: folder.join("10-network.toml"), text, is_lock_system: false });
     }
     let name = answers.text("lock_system").unwrap_or("main");
-    let text = lock_system(answers, name, secrets, day);
+    let text = lock_system(answers, name, keeping, day);
     drafts.push(Draft { path: folder.join(format!("20-{name}.toml")), text, is_lock_system: true });
     drafts
 }
 
-fn lock_system(answers: &Answers, name: &str, secrets: &Path, day: &str) -> String {
+fn lock_system(answers: &Answers, name: &str, keeping: &Keeping, day: &str) -> String {
     let mut text = head("one lock system", day);
     let _infallible = writeln!(text, "[lock_system.{name}]");
     let mut plain = |key: &str| {
@@ -97,8 +97,9 @@ fn lock_system(answers: &Answers, name: &str, secrets: &Path, day: &str) -> Stri
     }
     for key in ["password", "key"] {
         if answers.secret(key).is_some() {
-            text.push_str("# The secret itself stands in this file, for the service's user only.\n");
-            line(&mut text, &format!("{key}_file"), &secret_path(secrets, name));
+            text.push_str("# Where the secret itself is: for the service only.\n");
+            let (key, value) = keeping.key_and_value(key, name);
+            line(&mut text, &key, &value);
         }
     }
     let encoders: Vec<String> = answers.encoders().iter().map(|name| quoted(name)).collect();
@@ -134,11 +135,6 @@ fn quoted(value: &str) -> String {
     text
 }
 
-/// Where the secret of a lock system, or of the proxy, is kept.
-fn secret_path(secrets: &Path, of: &str) -> String {
-    secrets.join(format!("{of}.secret")).display().to_string()
-}
-
 /// What the configuration would be with these files, before they are written.
 pub fn configuration(file: &Path, drafts: &[Draft]) -> Result<Config, ConfigError> {
     let extra: Vec<Extra<'_>> = drafts.iter().map(|draft| Extra { path: &draft.path, text: &draft.text }).collect();
@@ -160,21 +156,6 @@ pub fn write(draft: &Draft) -> Result<(), FileError> {
         std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(failed)?;
     }
     replace(&draft.path, draft.text.as_bytes(), 0o644, false).map_err(failed)
-}
-
-/// Writes the secrets of the answers into the folder `secrets`, each for the service's user only; the files written.
-pub fn store_secrets(answers: &Answers, secrets: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let name = answers.text("lock_system").unwrap_or("main");
-    let mut written = Vec::new();
-    for (key, of) in [("proxy_password", "proxy"), ("password", name), ("key", name)] {
-        if let Some(secret) = answers.secret(key) {
-            let path = PathBuf::from(secret_path(secrets, of));
-            replace(&path, secret.expose_secret().as_bytes(), 0o600, true)
-                .map_err(|source| FileError { path: path.clone(), source })?;
-            written.push(path);
-        }
-    }
-    Ok(written)
 }
 
 /// A folder for secrets that are tried before they are kept; removed with all in it.
@@ -204,7 +185,7 @@ impl Drop for Scratch {
 }
 
 /// Whole or not at all.
-fn replace(path: &Path, content: &[u8], mode: u32, for_service: bool) -> io::Result<()> {
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32, for_service: bool) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -234,7 +215,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use secrecy::ExposeSecret as _;
 
+    use super::super::store_secrets;
     use super::*;
 
     fn answers(folder: &Path, more: &[(&str, &str)]) -> Answers {
@@ -260,7 +243,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("bridge.toml");
         let answers = answers(folder.path(), &[("proxy", "http://proxy.example.com:3128")]);
-        let drafts = drafts(&answers, &file, folder.path(), "2026-11-22");
+        let keeping = Keeping::Files(folder.path().to_owned());
+        let drafts = drafts(&answers, &file, &keeping, "2026-11-22");
         assert_eq!(drafts.len(), 3);
         let planned = configuration(&file, &drafts).expect("holds before it is written");
         for draft in &drafts {
@@ -269,7 +253,7 @@ mod tests {
             assert!(!draft.would_replace(), "the same again");
             assert!(!draft.text.contains("canary"), "no secret: {}", draft.text);
         }
-        let written = store_secrets(&answers, folder.path()).expect("stored");
+        let written = store_secrets(&answers, &keeping).expect("stored");
         let mode = std::fs::metadata(&written[0]).expect("there").permissions().mode() & 0o777;
         assert_eq!((written.len(), mode), (1, 0o600));
         let config = crate::config::load(&file).expect("holds").config;
@@ -287,9 +271,9 @@ mod tests {
     fn another_day_is_no_other_file_and_another_host_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("bridge.toml");
-        let draft = |day, url| {
-            drafts(&answers(folder.path(), &[("url", url)]), &file, folder.path(), day).pop().expect("a file")
-        };
+        let keeping = Keeping::Files(folder.path().to_owned());
+        let draft =
+            |day, url| drafts(&answers(folder.path(), &[("url", url)]), &file, &keeping, day).pop().expect("a file");
         write(&draft("2026-11-22", "http://192.0.2.20")).expect("written");
         assert!(!draft("2026-11-23", "http://192.0.2.20").would_replace());
         assert!(draft("2026-11-22", "http://192.0.2.21").would_replace());

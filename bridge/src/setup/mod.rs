@@ -6,15 +6,19 @@
 //! asked for. Never: writes a secret into the configuration, an argument or a log.
 
 mod answers;
+mod asking;
 mod files;
 mod question;
+mod secrets;
 mod service;
 mod terminal;
 mod verify;
 
 pub use answers::{Answers, Mistake};
-pub use files::{Draft, FileError, Scratch, bare_configuration, configuration, drafts, store_secrets, write};
+pub use asking::{answer, yes};
+pub use files::{Draft, FileError, Scratch, bare_configuration, configuration, drafts, write};
 pub use question::{Group, QUESTIONS, Question};
+pub use secrets::{Keeping, Sealing, store_secrets};
 pub use service::{Service, ServiceError};
 pub use terminal::{Console, Terminal};
 pub use verify::{read_card, verify};
