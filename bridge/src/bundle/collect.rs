@@ -149,7 +149,7 @@ fn tail(path: &PathBuf) -> std::io::Result<String> {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // A line cut in the middle could show half of what redaction would have found.
     let begin = if length > LOG_BYTES { text.find('\n').map_or(text.len(), |at| at + 1) } else { 0 };
-    Ok(text[begin..].to_owned())
+    Ok(text.get(begin..).unwrap_or_default().to_owned())
 }
 
 async fn run_json(program: &str, arguments: &[&str], limit: Duration) -> Result<Piece, String> {

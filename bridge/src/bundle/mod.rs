@@ -76,7 +76,9 @@ pub async fn make(sources: &Sources, folder: &Path, now: jiff::Timestamp) -> Res
             Piece::Text(text) => (redact::text(&text), "txt"),
         };
         let end = text.ceil_char_boundary(text.len().saturating_sub(PIECE_BYTES));
-        archive.add(&format!("{name}/{}.{kind}", piece.name), text[end..].as_bytes()).map_err(failed)?;
+        archive
+            .add(&format!("{name}/{}.{kind}", piece.name), text.as_bytes().get(end..).unwrap_or_default())
+            .map_err(failed)?;
     }
     archive.finish().map_err(failed)
 }

@@ -102,7 +102,7 @@ impl Changes {
 
 /// Writes the lines until `stop`.
 pub async fn run(health: Health, clock: std::sync::Arc<dyn Clock>, stop: CancellationToken) {
-    let mut changed = health.subscribe();
+    let mut news = health.subscribe();
     let mut changes = Changes::default();
     loop {
         for line in changes.observe(clock.since_boot(), &health.reasons()) {
@@ -110,7 +110,7 @@ pub async fn run(health: Health, clock: std::sync::Arc<dyn Clock>, stop: Cancell
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = changed.changed() => if changed.is_err() { return },
+            came = news.changed() => if came.is_err() { return },
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -118,6 +118,10 @@ pub async fn run(health: Health, clock: std::sync::Arc<dyn Clock>, stop: Cancell
 
 fn say(line: &Line) {
     match line {
+        // The ordinary course of a start and a stop.
+        Line::Begins { code: code @ (ReasonCode::Connecting | ReasonCode::Draining), message, .. } => {
+            tracing::info!(reason = code.code(), "{} {message}", code.sentence());
+        }
         Line::Begins { scope, code, message, left_out: 0 } => {
             tracing::warn!(reason = code.code(), scope = place(scope), "{} {message}", code.sentence());
         }

@@ -166,9 +166,10 @@ async fn an_encode_whose_intent_may_be_lost_is_in_doubt_and_not_expired() {
     assert_eq!(bench.system.site().encodes["u1"], 1);
     // Without damage, one that only waited is told as it is.
     let mut bench = Bench::new();
-    bench.system.site().reachable = false;
+    bench.system.site().script.push_back(Script::Slow(Duration::from_secs(60)));
+    bench.give(grant("u1", &["101"])).await;
     let waiting = bench.give(encode("u1")).await;
-    bench.wait(Duration::from_millis(100)).await;
+    bench.wait(Duration::from_secs(1)).await;
     let bench = bench.restart_without(&[]).await;
     assert_eq!(bench.until(waiting, CommandState::Expired).await.error.expect("says why").code, "session_lost");
 }

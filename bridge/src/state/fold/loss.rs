@@ -144,8 +144,8 @@ mod tests {
     }
 
     fn answer(first: u64, last: u64, commands: Vec<LostCommand>) -> Entry {
-        let lost = CommandsLost { first_delivery: first, last_delivery: last, commands };
-        Entry { wall_ms: 3, body: Some(entry::Body::CommandsLost(lost)) }
+        let body = entry::Body::CommandsLost(CommandsLost { first_delivery: first, last_delivery: last, commands });
+        Entry { wall_ms: 3, body: Some(body) }
     }
 
     fn ranges(store: &MemoryStore) -> Vec<(u64, u64)> {
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(ranges(&store), []);
         let lane = view.lane("tower", "user:u").expect("reads");
         assert!(super::super::is_superseded(&lane, 1, "grant:g") && !super::super::is_superseded(&lane, 3, "grant:h"));
-        let stone = view.tombstone(&CommandId([2; 16])).expect("reads").expect("is remembered");
-        assert_eq!((stone.hash.as_slice(), stone.error_code.as_str()), ([2; 32].as_slice(), JOURNAL_LOST));
+        let buried = view.tombstone(&CommandId([2; 16])).expect("reads").expect("is remembered");
+        assert_eq!((buried.hash.as_slice(), buried.error_code.as_str()), ([2; 32].as_slice(), JOURNAL_LOST));
         let meta = view.meta().expect("reads");
         assert_eq!((meta.lost_named, meta.lost_unknown, meta.lost_shown.len()), (1, 1, 1));
         // The first ends: 2 holds nobody up.
@@ -184,8 +184,8 @@ mod tests {
         take(4, answer(1, 2, vec![named(1, 1, Priority::Convergent, ""), named(2, 2, Priority::Convergent, "")]));
         let view = View::new(&store);
         assert!(view.command(&CommandId([2; 16])).expect("reads").is_some(), "it is held");
-        let stone = view.tombstone(&CommandId([1; 16])).expect("reads").expect("is remembered");
-        assert_eq!(stone.state, CommandState::Succeeded as u32);
+        let buried = view.tombstone(&CommandId([1; 16])).expect("reads").expect("is remembered");
+        assert_eq!(buried.state, CommandState::Succeeded as u32);
         assert_eq!(next_of(&view.lane("tower", "user:u").expect("reads")), 2);
         assert_eq!(view.meta().expect("reads").lost_named, 0);
     }

@@ -5,8 +5,7 @@ use crate::store::{commands, lost};
 use crate::testing::{Bench, Identity, State, put_user};
 
 fn tell(first: u64, last: u64) -> BridgeEvent<'static> {
-    let lost = vec![DeliveryRange { first, last }];
-    BridgeEvent::Health(HealthReport { lost, ..HealthReport::default() })
+    BridgeEvent::Health(HealthReport { lost: vec![DeliveryRange { first, last }], ..HealthReport::default() })
 }
 
 fn ranges(answers: &[LostCommands]) -> Vec<(u64, u64, usize)> {

@@ -63,9 +63,8 @@ fn unknown() -> CommandError {
 fn is_wish(body: &Body, now_ms: i64) -> bool {
     match body {
         Body::PutGrant(grant) => grant.ends_at_ms == 0 || grant.ends_at_ms > now_ms,
-        // Given by somebody who had the card in hand.
-        Body::AssignCard(_) => false,
-        Body::RefreshInventory(_) | Body::RunDiagnostics(_) | Body::CancelCommand(_) => false,
+        // A card is assigned by somebody who has it in hand; the rest was for its moment only.
+        Body::AssignCard(_) | Body::RefreshInventory(_) | Body::RunDiagnostics(_) | Body::CancelCommand(_) => false,
         _ => true,
     }
 }
@@ -107,5 +106,58 @@ fn credential(body: &Body) -> Option<&str> {
         Body::PutCredential(put) => Some(&put.credential_id),
         Body::DeleteCredential(delete) => Some(&delete.credential_id),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbridge_protocol::proto::tunnel::{
+        CancelCommand, DeleteCredential, DeleteGrant, DeleteUser, PutCredential, PutGrant, PutUser, SuspendUser,
+    };
+
+    use super::*;
+
+    fn put(grant: &str, ends_at_ms: i64) -> Body {
+        Body::PutGrant(PutGrant { grant_id: grant.into(), ends_at_ms, ..PutGrant::default() })
+    }
+
+    fn revoke(grant: &str) -> Body {
+        Body::DeleteGrant(DeleteGrant { grant_id: grant.into(), ..DeleteGrant::default() })
+    }
+
+    #[test]
+    fn only_a_newer_word_about_the_same_thing_takes_its_place() {
+        let credential =
+            |id: &str| Body::PutCredential(PutCredential { credential_id: id.into(), ..PutCredential::default() });
+        let cancel =
+            Body::DeleteCredential(DeleteCredential { credential_id: "c".into(), ..DeleteCredential::default() });
+        let (user, gone) = (Body::PutUser(PutUser::default()), Body::DeleteUser(DeleteUser::default()));
+        let suspend = |suspended| Body::SuspendUser(SuspendUser { suspended, ..SuspendUser::default() });
+        for (newer, older, moot) in [
+            (put("g", 0), put("g", 9), true),
+            (revoke("g"), put("g", 0), true),
+            // A revoke that was lost is not repeated over access that was given since.
+            (put("g", 0), revoke("g"), true),
+            (put("g", 0), put("h", 0), false),
+            (revoke("h"), revoke("g"), false),
+            (cancel.clone(), credential("c"), true),
+            (credential("d"), cancel, false),
+            (suspend(false), suspend(true), true),
+            (user.clone(), suspend(true), false),
+            (gone.clone(), put("g", 0), true),
+            (put("g", 0), gone.clone(), true),
+            (suspend(true), gone, false),
+            (user.clone(), user, true),
+        ] {
+            assert_eq!(replaces(&newer, &older), moot, "{newer:?} after {older:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_or_was_somebody_s_moment_is_not_asked_for_again() {
+        let now = 1_000;
+        assert!(is_wish(&put("g", 0), now) && is_wish(&put("g", 1_001), now) && is_wish(&revoke("g"), now));
+        assert!(!is_wish(&put("g", 1_000), now));
+        assert!(!is_wish(&Body::CancelCommand(CancelCommand::default()), now));
     }
 }
