@@ -29,8 +29,7 @@ function words(step, story, settled) {
     case "received":
       return story.on_site ? "Given at the site, checked." : "Received from the cloud, signature and policy checked.";
     case "sent":
-      return `Intent written down; then begun at ${step.device || story.lock_system}`
-        + `${step.attempt > 1 ? `, attempt ${number(step.attempt)}` : ""}.`;
+      return `Begins at ${step.device || story.lock_system}${step.attempt > 1 ? `, attempt ${number(step.attempt)}` : ""}.`;
     case "requeued":
       return "Put back, to be tried again.";
     default:
@@ -40,9 +39,11 @@ function words(step, story, settled) {
 
 /** What durability set free, if it was this process that waited for it. */
 function consequence(step, story) {
-  if (!step.durable_ms) return "";
-  if (step.what === "received" && !story.on_site) return `on disk and acknowledged to the cloud at ${exact(step.durable_ms)}`;
-  return `on disk at ${exact(step.durable_ms)}`;
+  if (!step.durable_ms || step.what === "acknowledged") return "";
+  const disk = `on disk after ${span(Math.max(0, step.durable_ms - step.at_ms))}`;
+  if (step.what === "received") return story.on_site ? disk : `${disk}, then acknowledged to the cloud`;
+  if (step.what === "sent") return `${disk}, then begun`;
+  return step.what === "requeued" ? disk : `${disk}, then reported`;
 }
 
 function stepItem(step, previous, story, settled) {

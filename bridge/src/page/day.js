@@ -88,8 +88,9 @@ function outages(found, unit, now) {
   const downs = found.filter(([, , kind]) => kind === "down");
   if (found.length === 0) return ["Nothing is known yet.", []];
   const total = downs.reduce((sum, [from, to]) => sum + Math.min(to, now) - from, 0);
+  const brief = found.some(([, , kind]) => kind === "brief") ? ", but for seconds" : "";
   const words = downs.length === 0
-    ? `${unit} was up all the time it was watched.`
+    ? `${unit} was up all the time it was watched${brief}.`
     : `${unit} was down ${downs.length === 1 ? "once" : `${downs.length} times`}, about ${span(total)} in all.`;
   return [words, downs.map(([from, to]) => [moment(from, now), to >= now ? "goes on" : hour(to), span(Math.min(to, now) - from)])];
 }
@@ -131,7 +132,7 @@ function shown() {
     : `Half took at most ${span(middle)}, 99 of 100 at most ${span(quantile(counts, bounds, 0.99))}.`;
   const most = Math.max(0, ...minutes.map((minute) => minute.value));
   const doubt = Math.max(0, ...minutes.map((minute) => minute.mark));
-  const depth = `At most ${number(most)} waited${doubt > 0 ? `, at most ${number(doubt)} were in doubt` : ""}.`;
+  const depth = most + doubt === 0 ? "Nothing waited." : `At most ${number(most)} waited${doubt > 0 ? `, at most ${number(doubt)} were in doubt` : ""}.`;
   const rows = (of) => hourly.map((slot) => [`${moment(slot.from, now)}`, ...of(slot)]);
   const busy = (slot) => slot.done + slot.failed > 0;
 

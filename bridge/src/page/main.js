@@ -2,7 +2,7 @@
 
 import { showCommands, forgetCommands, setUpCommands } from "./commands.js";
 import { showDay, setUpDay } from "./day.js";
-import { showNow, showWaiting } from "./now.js";
+import { showLost, showNow, showWaiting } from "./now.js";
 import { ago, moment, say, since, span } from "./words.js";
 
 const PACE_MS = 2_000;
@@ -68,6 +68,7 @@ function unanswered() {
   if (known.lostSince === 0) known.lostSince = known.answered || Date.now();
   document.body.classList.add("stale");
   document.title = "No answer – Lockbridge";
+  if (known.status !== null) showLost();
   const old = known.status === null ? "" : ` Below is what it said ${moment(known.answered + skew, now())}; it is old.`;
   say(at("lost"), `The daemon does not answer any more.${old} On its machine, look at "systemctl status lockbridge" `
     + `and "journalctl -u lockbridge". This page goes on asking.`);

@@ -123,6 +123,18 @@ function announce(headline, hops) {
   announced = text;
 }
 
+/** What was said last proves nothing any more: the headline must not go on claiming it. */
+export function showLost() {
+  const box = at("headline");
+  if (box.dataset.level === "unknown") return;
+  const before = at("headline-text").textContent;
+  box.dataset.level = "unknown";
+  at("headline-sign").replaceChildren(sign("unknown"));
+  say(at("headline-text"), "It is not known whether it works");
+  say(at("headline-since"), "");
+  say(at("headline-meaning"), `The last answer was: ${before}.`);
+}
+
 export function showNow(status, now) {
   const doubtful = status.state !== "unready" && (status.engine?.in_doubt ?? 0) > 0;
   const [level, headline] = doubtful ? DOUBTFUL : HEADLINES[status.state] ?? HEADLINES.unready;

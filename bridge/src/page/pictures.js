@@ -69,10 +69,10 @@ export function strip(width, now, found, label) {
   return area.svg;
 }
 
-/** A round number that is not below `value`. */
+/** A round number that is not below `value` and has a half: counts have no fractions. */
 function roof(value) {
   const size = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map((factor) => factor * size).find((round) => round >= value) ?? value;
+  return [2, 4, 6, 10].map((factor) => factor * size).find((round) => round >= value) ?? value;
 }
 
 /** Stacked bars: `slots` of `{ from, to, parts: [[class, count], ...] }`. */

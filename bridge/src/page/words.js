@@ -1,6 +1,9 @@
 // Words and times: what codes are called, and how moments and spans are told.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const exactClock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3,
+});
 const shortClock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayAndClock = new Intl.DateTimeFormat(undefined, {
   weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
@@ -14,10 +17,7 @@ export const hour = (ms) => shortClock.format(new Date(ms));
 export const day = (ms) => date.format(new Date(ms));
 
 /** With milliseconds: steps of a story lie close together. */
-export function exact(ms) {
-  const fraction = String(((ms % 1000) + 1000) % 1000).padStart(3, "0");
-  return `${clock.format(new Date(ms))}.${fraction}`;
-}
+export const exact = (ms) => exactClock.format(new Date(ms));
 
 /** A moment in the browser's zone: the clock if it is of today, the day with it otherwise. */
 export function moment(ms, now) {

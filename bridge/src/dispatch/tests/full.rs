@@ -7,6 +7,7 @@ use lockbridge_protocol::proto::tunnel::CommandState;
 
 use super::*;
 use crate::health::{LATE, ReasonCode, Scope};
+use crate::limits::OUTBOX_REPORTS;
 
 #[tokio::test(start_paused = true)]
 async fn on_a_full_disk_only_revokes_begin_and_the_rest_waits() {
@@ -138,4 +139,39 @@ async fn an_engine_that_waits_lives_and_one_that_hangs_does_not() {
     bench.wait(LATE + Duration::from_secs(5)).await;
     let late = bench.health.late();
     assert!(matches!(late.as_slice(), [("engine", age)] if *age > LATE), "{late:?}");
+}
+
+/// Waiting grants fill the inbox; what the cloud has not acknowledged fills the outbox. Both are told, and both clear.
+#[tokio::test(start_paused = true)]
+async fn an_inbox_and_an_outbox_that_are_full_are_told() {
+    let mut bench = Bench::new();
+    bench.system.site().reachable = false;
+    bench.wait(Duration::from_secs(20)).await;
+    let room = bench.handle.ask(EngineRequest::Status).await.expect("runs").room[2];
+    for number in 0..room {
+        let (_, delivery) = bench.sign(grant(&format!("u{number}"), &["101"]));
+        bench.deliver(vec![delivery]).await;
+    }
+    let status = bench.handle.ask(EngineRequest::Status).await.expect("runs");
+    assert_eq!((status.room[2], status.held_back), (0, "inbox_full"), "{status:?}");
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::InboxFull));
+    // Each that waits will make up to two reports; refused ones make one each until the rest of the place is taken.
+    let rest = OUTBOX_REPORTS - 2 * room - status.outbox;
+    bench.log.set_room(Room::SafetyOnly);
+    for number in 0..rest {
+        let (_, delivery) = bench.sign(grant(&format!("late{number}"), &["101"]));
+        bench.deliver(vec![delivery]).await;
+    }
+    bench.handle.ask(EngineRequest::Status).await.expect("all of them are decided");
+    bench.log.set_room(Room::Plenty);
+    bench.wait(Duration::from_secs(2)).await;
+    let status = bench.handle.ask(EngineRequest::Status).await.expect("runs");
+    assert_eq!(status.held_back, "outbox_full", "{status:?}");
+    assert!(bench.health.holds(&Scope::Bridge, ReasonCode::OutboxFull));
+    assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::InboxFull), "one bound is told, the tighter one");
+    let through = status.outbox;
+    bench.handle.send(EngineRequest::ReportsDurable(through)).await.expect("runs");
+    let status = bench.handle.ask(EngineRequest::Status).await.expect("runs");
+    assert_eq!((status.outbox, status.held_back), (0, "inbox_full"));
+    assert!(!bench.health.holds(&Scope::Bridge, ReasonCode::OutboxFull));
 }

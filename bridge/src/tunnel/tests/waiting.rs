@@ -168,6 +168,24 @@ async fn a_clock_that_differs_is_told_and_forgotten_when_right() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_far_off_is_not_trusted_until_it_is_right() {
+    let (mut running, mut far) = memory(|| 0);
+    let hub = Hub::new();
+    hub.state().clock_ahead_ms = -121_000;
+    let serving = hub.clone();
+    let stream = far.recv().await.unwrap();
+    tokio::spawn(async move { serving.serve(stream).await });
+    running.connected(true).await;
+    let reason = running.health.reasons().into_iter().find(|it| it.code == ReasonCode::ClockUntrusted).unwrap();
+    assert!(reason.message.contains("121 s ahead of"), "{}", reason.message);
+    assert!(running.health.holds(&Scope::Bridge, ReasonCode::Clock));
+    hub.state().clock_ahead_ms = -119_000;
+    tokio::time::sleep(seconds(61)).await;
+    assert!(!running.health.holds(&Scope::Bridge, ReasonCode::ClockUntrusted));
+    assert!(running.health.holds(&Scope::Bridge, ReasonCode::Clock));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tunnel_stops_while_it_waits() {
     let (mut running, mut far) = memory(|| u64::MAX);
     drop(far.recv().await.unwrap());
