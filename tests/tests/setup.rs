@@ -93,7 +93,7 @@ async fn a_script_sets_up_a_bridge_from_flags_and_files() -> Result<()> {
 
     carries_out_a_grant(&mut site).await?;
     let gone = until("the end of the spent token file", Duration::from_secs(10), async || {
-        if token_file.exists() { Err("it is there") } else { Ok(()) }
+        if token_file.exists() { Err("it is there".to_owned()) } else { Ok(()) }
     });
     gone.await?;
     Ok(())
