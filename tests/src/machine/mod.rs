@@ -27,8 +27,9 @@ pub use run::Ended;
 pub const HOST: &str = "198.51.100.1";
 /// The machine.
 pub const GUEST: &str = "198.51.100.2";
-/// Size of the disk that the state directory is: it survives reboots of the machine, and it can be filled.
-const STATE_BYTES: &str = "384M";
+/// Size of the disk that the state directory is: it survives reboots of the machine, and it can be filled. With less than
+/// 1 GiB free the daemon would warn all the time.
+const STATE_BYTES: &str = "1200M";
 /// Longest wait for the service manager of a booted machine.
 const BOOT: Duration = Duration::from_secs(90);
 
@@ -68,6 +69,7 @@ impl Machine {
     pub async fn boot(binds: &[Bind]) -> Result<Self> {
         let image = tokio::task::spawn_blocking(image::base).await??;
         let folder = tempfile::Builder::new().prefix("lockbridge-machine-").tempdir().context("a temporary folder")?;
+        namespace::sweep_groups();
         let keeper = start(&image, folder.path(), binds)?;
         let mut machine = Self { keeper, init: 0, link: String::new(), folder };
         machine.find_init(0).await?;
@@ -79,11 +81,6 @@ impl Machine {
     /// What the machine wrote to its console.
     pub fn console(&self) -> PathBuf {
         self.folder.path().join("console.log")
-    }
-
-    /// Where the files of the machine lie on the host. Only the machine sees what is mounted there.
-    pub fn root(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", self.init))
     }
 
     /// Takes the cable out.
@@ -106,9 +103,17 @@ impl Machine {
         Ok(begun.elapsed())
     }
 
-    /// Ends the machine at once, as a power cut does, and everything in its namespaces.
-    pub async fn cut_power(mut self) -> Result<()> {
+    /// Ends the machine at once, as a power cut does, and waits until nothing of it is left.
+    pub async fn end(mut self) -> Result<()> {
         self.keeper.kill().await.context("ending the machine")?;
+        let (link, init) = (format!("/sys/class/net/{}", self.link), format!("/proc/{}", self.init));
+        let gone = until("the end of the machine", BOOT, async || {
+            let left: Vec<&str> =
+                [&link, &init].into_iter().filter(|path| Path::new(path).exists()).map(String::as_str).collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} is still there")) }
+        });
+        gone.await?;
+        namespace::sweep_groups();
         Ok(())
     }
 
@@ -149,16 +154,25 @@ fn start(image: &Path, folder: &Path, binds: &[Bind]) -> Result<Child> {
     }
     let script = r#"
 set -e
-mount --make-rprivate /
-mount -t tmpfs -o size=$3,mode=0755 tmpfs "$2/disk"
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
-ip link set lo up
-root="$2/root" disk="$2/disk"
+image="$1" folder="$2" size="$3"
 shift 3
+mount --make-rprivate /
+# What nspawn keeps about its machines ends with this one.
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs tmpfs /run/systemd/nspawn
+mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$folder/disk"
+mount -t overlay overlay -o "lowerdir=$image,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
+ip link set lo up
 # One hierarchy of control groups and the call that sets device rules: the machine's own systemd enforces its units' policies.
 export UNIFIED_CGROUP_HIERARCHY=1 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
-exec systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe --link-journal=no --resolv-conf=off \
-    --system-call-filter=bpf --capability=CAP_BPF --bind="$disk:/var/lib/lockbridge" --hostname=site --directory="$root" "$@"
+while :; do
+    status=0
+    systemd-nspawn --quiet --register=no --keep-unit --boot --console=pipe --link-journal=no --resolv-conf=off \
+        --system-call-filter=bpf --capability=CAP_BPF --hostname=site --directory="$folder/root" \
+        --bind="$folder/disk:/var/lib/lockbridge" "$@" || status=$?
+    # 133: the machine wants to be started again. Anything else is its end.
+    [ "$status" -eq 133 ] || exit "$status"
+done
 "#;
     let mut arguments: Vec<OsString> = binds
         .iter()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
@@ -34,6 +36,39 @@ pub(super) fn first_process(keeper: u32) -> Option<u32> {
         false
     };
     candidates.into_iter().find(|id| below(*id))
+}
+
+/// Removes the control groups that nspawn made below ours for machines that are gone; those of one that runs are in use and stay.
+pub(super) fn sweep_groups() {
+    let ours = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for line in ours.lines() {
+        let (Some(path), named) = (line.splitn(3, ':').nth(2), line.contains("name=systemd")) else { continue };
+        let mounts: &[&str] = if line.starts_with("0::") {
+            &["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        } else if named {
+            &["/sys/fs/cgroup/systemd"]
+        } else {
+            &[]
+        };
+        for mount in mounts {
+            let group = Path::new(mount).join(path.trim_start_matches('/'));
+            remove_groups(&group.join("payload"));
+            remove_groups(&group.join("supervisor"));
+        }
+    }
+}
+
+fn remove_groups(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_groups(&entry.path());
+        }
+    }
+    if let Err(error) = fs::remove_dir(group)
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::debug!(%error, group = %group.display(), "A control group stays.");
+    }
 }
 
 /// Lays the link between host and machine; gives the name of the host's end. It goes when the machine goes.
