@@ -29,7 +29,7 @@ fuzz_target!(|input: (bool, Vec<(u16, Vec<u8>)>)| {
         let mut rest = &bytes[..];
         while let Some(action) = line.read(&mut rest, at.now) {
             match action {
-                SerialAction::Record(body) => {
+                SerialAction::Record { body, .. } => {
                     let Ok(record) = Record::read(body) else { continue };
                     let alive = pms.is_alive();
                     let outcome = pms.record(record, at);

@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     ] {
         let _any = Expectation::of(&request).fit(message);
         let answer = Answer::read(&request, message, DateOrder::DayMonth);
-        if let Ok(body) = answer.write(&request) {
+        if let Ok(body) = answer.write(&request, DateOrder::DayMonth) {
             let _any = Answer::read(&request, Message::read(&body), DateOrder::DayMonth);
         }
     }

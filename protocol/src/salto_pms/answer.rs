@@ -172,8 +172,8 @@ impl Answer {
         }
     }
 
-    /// The body of the frame with which a server answers `request`. Audit records are read only.
-    pub fn write(&self, request: &Request) -> Result<Vec<u8>, FieldError> {
+    /// The body of the frame with which a server answers `request`.
+    pub fn write(&self, request: &Request, order: DateOrder) -> Result<Vec<u8>, FieldError> {
         let command = match self {
             Self::Refused(refusal) => &refusal.code,
             Self::AuditEnd => AUDIT_END,
@@ -196,9 +196,7 @@ impl Answer {
                 writer.field(text("about", about, NAME_CHARACTERS)?);
                 writer.field(text("track text", track, TEXT_CHARACTERS)?);
             }
-            Self::Audit(_) => {
-                return Err(FieldError::Form { field: "audit record", reason: "records are read, not written" });
-            }
+            Self::Audit(record) => record.write(&mut writer, order)?,
             Self::AuditEnd => {
                 if let Request::Audit { door, .. } = request {
                     writer.field(text("door", door, NAME_CHARACTERS)?);

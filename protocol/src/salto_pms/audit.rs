@@ -2,10 +2,10 @@
 
 use jiff::civil::{Date, DateTime, Time, date};
 
-use super::limits::EXTRA_FIELDS;
-use super::message::Message;
+use super::limits::{EXTRA_FIELDS, NAME_CHARACTERS, ROOM_CHARACTERS};
+use super::message::{Message, MessageWriter};
 use super::stamp::two_digits;
-use super::text::shown;
+use super::text::{FieldError, shown, text};
 
 /// Which number of a date comes first; a setting of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -109,6 +109,35 @@ impl AuditRecord {
             user: shown(message.field(8)),
             extra: message.rest(9).take(EXTRA_FIELDS).map(shown).collect(),
         }
+    }
+
+    pub(super) fn write(&self, writer: &mut MessageWriter, order: DateOrder) -> Result<(), FieldError> {
+        let (month, day) = self.month_day.ok_or(FieldError::Missing { field: "date" })?;
+        let time = self.time.ok_or(FieldError::Missing { field: "time" })?;
+        let (first, second) = match order {
+            DateOrder::DayMonth => (day, month),
+            DateOrder::MonthDay => (month, day),
+        };
+        writer.field(text("door", &self.door, NAME_CHARACTERS)?);
+        writer.field(format!("{first:02}/{second:02}").as_bytes());
+        writer.field(format!("{:02}:{:02}", time.hour(), time.minute()).as_bytes());
+        writer.field(match &self.incident {
+            Incident::Opened => b"0",
+            Incident::InvalidCard => b"2",
+            Incident::Denied => b"3",
+            Incident::Expired => b"4",
+            Incident::Antipassback => b"5",
+            Incident::Other(other) => text("incident", other, NAME_CHARACTERS)?,
+        });
+        writer.field(self.is_exit.map_or(b"", |exit| if exit { b"O" } else { b"I" }));
+        writer.field(match &self.card {
+            AuditCard::Guest(room) => text("room", room, ROOM_CHARACTERS)?,
+            AuditCard::Staff => b"STAFF   ",
+            AuditCard::Special => b"        ",
+        });
+        writer.field(text("copy", &self.copy, NAME_CHARACTERS)?);
+        writer.field(text("user", &self.user, NAME_CHARACTERS)?);
+        Ok(())
     }
 
     /// The latest moment not after `now` that the record can mean. `now`: local time of the server.

@@ -125,7 +125,7 @@ fn documented_answers() {
         ..GuestCard::default()
     };
     assert_eq!(guest, Answer::Card { about: "1".to_owned(), card: CardRead::Guest(Box::new(expected)) });
-    assert_eq!(guest.write(&read).unwrap(), body(text));
+    assert_eq!(guest.write(&read, DateOrder::DayMonth).unwrap(), body(text));
 
     let audit = Request::Audit { step: AuditStep::Next, door: "Entrance".to_owned() };
     assert_eq!(framed("|WO|Entrance|").last(), Some(&0x8C));
@@ -155,6 +155,8 @@ fn an_audit_record_means_the_latest_past_date() {
     let at = date(2026, 11, 22).at(15, 7, 0, 0);
     assert_eq!(record.at(at), Some(at));
     assert_eq!(record.at(date(2026, 11, 22).at(15, 6, 0, 0)), Some(date(2025, 11, 22).at(15, 7, 0, 0)));
+    let next = Request::Audit { step: AuditStep::Next, door: "Entrance".to_owned() };
+    assert_eq!(Answer::Audit(Box::new(record)).write(&next, DateOrder::DayMonth).unwrap(), text);
     let swapped = AuditRecord::read(Message::read(&text), DateOrder::MonthDay);
     assert_eq!(swapped.month_day, None, "there is no month 22");
     let leap = AuditRecord::read(Message::read(&body("|WN|D|29/02|00:00|7|?|        |")), DateOrder::DayMonth);

@@ -79,7 +79,13 @@ pub enum SerialAction<'line> {
     /// Send this frame, whole.
     Frame(&'line [u8]),
     /// A record came in, and its ACK was asked for before.
-    Record(&'line [u8]),
+    Record {
+        /// The body of its frame.
+        body: &'line [u8],
+        /// The record before had the same bytes. A peer that did not read our ACK sends again what we already have; so a key
+        /// request that is repeated before it was answered is one request, and must not make a second card.
+        is_repeated: bool,
+    },
     /// What became of the record that was to be sent.
     Done(Delivery),
 }
@@ -94,6 +100,8 @@ pub struct SerialLine {
     last_reply: Control,
     /// The reader's last frame is to be handed over.
     has_record: bool,
+    last_record: Vec<u8>,
+    is_repeated: bool,
     frame_deadline: Option<Duration>,
 }
 
@@ -106,6 +114,8 @@ impl SerialLine {
             settings,
             last_reply: Control::Refuse,
             has_record: false,
+            last_record: Vec::new(),
+            is_repeated: false,
             frame_deadline: None,
         }
     }
@@ -119,13 +129,15 @@ impl SerialLine {
     /// Takes bytes from the front of `input` up to the next thing to do. `None`: `input` is used up; until then call again.
     pub fn read(&mut self, input: &mut &[u8], now: Duration) -> Option<SerialAction<'_>> {
         if std::mem::take(&mut self.has_record) {
-            return Some(SerialAction::Record(self.reader.last_frame()));
+            return Some(SerialAction::Record { body: self.reader.last_frame(), is_repeated: self.is_repeated });
         }
         let step = loop {
             let Some(token) = self.reader.read(input) else { break None };
             let step = match token {
-                Token::Frame(_) => {
+                Token::Frame(body) => {
                     self.has_record = true;
+                    self.is_repeated = body == self.last_record;
+                    body.clone_into(&mut self.last_record);
                     Some(self.reply(Control::Acknowledge))
                 }
                 Token::Fault(_) => Some(self.reply(Control::Refuse)),

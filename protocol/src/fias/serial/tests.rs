@@ -18,7 +18,7 @@ fn did(action: SerialAction<'_>) -> Did {
     match action {
         SerialAction::Control(control) => Did::Control(control),
         SerialAction::Frame(_) => Did::Frame,
-        SerialAction::Record(body) => Did::Record(body.to_vec()),
+        SerialAction::Record { body, .. } => Did::Record(body.to_vec()),
         SerialAction::Done(delivery) => Did::Done(delivery),
     }
 }
@@ -77,6 +77,20 @@ fn a_record_is_acknowledged_and_handed_over() {
     let record = |body: &[u8]| Did::Record(body.to_vec());
     let accepted = Did::Control(Control::Acknowledge);
     assert_eq!(seen, [accepted.clone(), record(b"LS|"), accepted, record(b"LA|")]);
+}
+
+#[test]
+fn a_peer_that_did_not_read_our_ack_is_found_out() {
+    let mut end = End::new();
+    let mut repeated = Vec::new();
+    let bytes = [b"KR|KC1|", b"KR|KC1|", b"KR|KC2|", b"KR|KC1|"].map(|body| framed(body)).concat();
+    let mut rest = &bytes[..];
+    while let Some(action) = end.line.read(&mut rest, end.now) {
+        if let SerialAction::Record { is_repeated, .. } = action {
+            repeated.push(is_repeated);
+        }
+    }
+    assert_eq!(repeated, [false, true, false, false]);
 }
 
 #[test]
