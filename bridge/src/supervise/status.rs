@@ -15,15 +15,15 @@ pub async fn follow(notifier: Notifier, observer: Observer, stop: CancellationTo
     if !notifier.is_heard() {
         return;
     }
-    let mut changes = observer.health().subscribe();
+    let mut news = observer.health().subscribe();
     loop {
-        changes.mark_unchanged();
+        news.mark_unchanged();
         let Some(snapshot) = stop.run_until_cancelled(observer.snapshot()).await else { return };
         notifier.status(&sentence(&snapshot));
         let changed = async {
-            let changed = changes.changed().await;
+            let heard = news.changed().await;
             tokio::time::sleep(SETTLE).await;
-            changed
+            heard
         };
         if !matches!(stop.run_until_cancelled(changed).await, Some(Ok(()))) {
             return;
