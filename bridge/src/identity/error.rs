@@ -186,7 +186,8 @@ impl Hint for EnrollError {
     fn hint(&self) -> String {
         match self {
             Self::AlreadyEnrolled { directory, .. } => format!(
-                "Run `lockbridge run`. To make it another bridge, stop the daemon, move {} away and enroll again.",
+                "It stays what it is: see `lockbridge status`. To make it another bridge, stop the daemon, move {} away and \
+                 enroll again.",
                 directory.display()
             ),
             Self::Token(error) => error.hint(),
