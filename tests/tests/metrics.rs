@@ -45,9 +45,10 @@ fn named(text: &str) -> BTreeSet<String> {
 fn matchers(text: &str) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('{') {
-        let before = text[..at].rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next();
+        let (before, after) = text.split_at(at);
+        let before = before.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next();
         let Some(metric) = before.filter(|word| word.starts_with("lockbridge_")) else { continue };
-        let inside = text[at + 1..].split('}').next().unwrap_or_default().replace("\\\"", "\"");
+        let inside = after.trim_start_matches('{').split('}').next().unwrap_or_default().replace("\\\"", "\"");
         for matcher in inside.split(',') {
             let Some((label, value)) = matcher.split_once('=') else { continue };
             let value = value.trim_start_matches('~').trim_matches('"');
@@ -72,7 +73,11 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
                 }
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+        Value::Array(values) => {
+            for value in values {
+                expressions(value, found);
+            }
+        }
         _ => {}
     }
 }

@@ -18,13 +18,11 @@ const SEEN: Duration = Duration::from_secs(40);
 
 /// The browser; `None`, loudly, where there is none.
 async fn browser() -> Result<Option<Browser>> {
-    match Browser::program() {
-        Some(program) => Ok(Some(Browser::start(&program).await?)),
-        None => {
-            skipped("no chromium; `apt-get install chromium`, or name it in LOCKBRIDGE_CHROMIUM");
-            Ok(None)
-        }
-    }
+    let Some(program) = Browser::program() else {
+        skipped("no chromium; `apt-get install chromium`, or name it in LOCKBRIDGE_CHROMIUM");
+        return Ok(None);
+    };
+    Ok(Some(Browser::start(&program).await?))
 }
 
 #[expect(clippy::print_stderr, reason = "what was not tested is said loudly")]
@@ -115,10 +113,10 @@ async fn the_page_shows_the_site_tells_stories_and_notices_what_fails() -> Resul
         )
         .await?;
     let pictures = pictures.as_array().context("pictures")?;
-    for (name, drawn) in [("Cloud link", true), ("Lock system main", true), ("Commands", true), ("Time from", true)] {
+    for name in ["Cloud link", "Lock system main", "Commands", "Time from"] {
         let found = pictures.iter().find(|it| it[0].as_str().is_some_and(|label| label.starts_with(name)));
         let found = found.with_context(|| format!("{name} is not among {pictures:?}"))?;
-        assert_eq!(found[1].as_u64() > Some(0), drawn, "{found}");
+        assert!(found[1].as_u64() > Some(0), "nothing is drawn: {found}");
     }
     let whole = page.evaluate("document.documentElement.outerHTML").await?;
     let whole = whole.as_str().unwrap_or_default().to_uppercase();

@@ -38,8 +38,8 @@ pub struct Sample {
 
 #[derive(Debug, Clone, Default)]
 struct Minute {
-    /// Minutes since the epoch.
-    minute: i64,
+    /// Since the epoch.
+    number: i64,
     link_up_ms: u16,
     link_down_ms: u16,
     /// Bit by lock system: was seen up, was seen down.
@@ -110,7 +110,7 @@ impl Day {
     /// Adds another's minutes to these.
     pub(super) fn add(&mut self, other: Self) {
         for more in other.minutes {
-            let Some(minute) = self.at(more.minute.saturating_mul(MINUTE_MS)) else { continue };
+            let Some(minute) = self.at(more.number.saturating_mul(MINUTE_MS)) else { continue };
             minute.done = minute.done.saturating_add(more.done);
             minute.failed = minute.failed.saturating_add(more.failed);
             minute.latency.merge(&more.latency);
@@ -120,13 +120,13 @@ impl Day {
     /// The minute of a time; `None` when it is older than all that may be kept. Times may come in any order: clocks are set.
     fn at(&mut self, wall_ms: i64) -> Option<&mut Minute> {
         let wanted = wall_ms.div_euclid(MINUTE_MS);
-        let mut place = self.minutes.partition_point(|minute| minute.minute < wanted);
-        if self.minutes.get(place).is_none_or(|minute| minute.minute != wanted) {
+        let mut place = self.minutes.partition_point(|minute| minute.number < wanted);
+        if self.minutes.get(place).is_none_or(|minute| minute.number != wanted) {
             if self.minutes.len() >= HISTORY_MINUTES {
                 place = place.checked_sub(1)?;
                 self.minutes.pop_front();
             }
-            self.minutes.insert(place, Minute { minute: wanted, ..Minute::default() });
+            self.minutes.insert(place, Minute { number: wanted, ..Minute::default() });
         }
         self.minutes.get_mut(place)
     }
@@ -142,7 +142,7 @@ impl Day {
             minutes: self
                 .minutes
                 .iter()
-                .filter(|minute| (oldest..=newest).contains(&minute.minute))
+                .filter(|minute| (oldest..=newest).contains(&minute.number))
                 .map(Minute::row)
                 .collect(),
         }
@@ -153,7 +153,7 @@ impl Minute {
     fn row(&self) -> Row {
         let counts = self.latency.counts.iter().zip(0_u16..).filter(|(count, _)| **count > 0);
         (
-            self.minute,
+            self.number,
             self.link_up_ms,
             self.link_down_ms,
             self.systems_up,

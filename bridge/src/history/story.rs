@@ -142,7 +142,9 @@ impl Stories {
             if let Some(story) = self.list.iter_mut().find(|story| story.id == old.id) {
                 let newer = std::mem::replace(&mut story.steps, old.steps);
                 story.left_out += old.left_out;
-                newer.into_iter().for_each(|step| story.push(step));
+                for step in newer {
+                    story.push(step);
+                }
                 continue;
             }
             self.list.push(Story { version: 0, ..old });

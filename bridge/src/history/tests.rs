@@ -127,7 +127,9 @@ fn a_long_story_keeps_its_beginning_and_its_end() {
     let history = History::default();
     let again = |attempt| Body::Requeued(Requeued { command_id: bytes(1), attempt, ..Requeued::default() });
     let mut bodies = vec![received(1)];
-    (1..=30).for_each(|attempt| bodies.extend([sent(1, attempt), again(attempt)]));
+    for attempt in 1..=30 {
+        bodies.extend([sent(1, attempt), again(attempt)]);
+    }
     tell(&history, bodies);
     let story = history.stories(0).commands.remove(0);
     assert_eq!(story.steps.len(), HISTORY_STEPS);

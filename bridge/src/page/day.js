@@ -84,31 +84,34 @@ function picture(name, words, drawing, data, legend = []) {
     data);
 }
 
-function outages(found, unit, now) {
+/** `exact`: for how long it was down, ms; without, only the minutes are known in which it was. */
+function outages(found, unit, now, exact) {
   const downs = found.filter(([, , kind]) => kind === "down");
   if (found.length === 0) return ["Nothing is known yet.", []];
-  const total = downs.reduce((sum, [from, to]) => sum + Math.min(to, now) - from, 0);
+  const minutes = downs.reduce((sum, [from, to]) => sum + Math.round((to - from) / 60_000), 0);
+  const length = exact === null ? `within ${minutes} min` : `${span(exact)} in all`;
   const brief = found.some(([, , kind]) => kind === "brief") ? ", but for seconds" : "";
   const words = downs.length === 0
     ? `${unit} was up all the time it was watched${brief}.`
-    : `${unit} was down ${downs.length === 1 ? "once" : `${downs.length} times`}, about ${span(total)} in all.`;
+    : `${unit} was down ${downs.length === 1 ? "once" : `${downs.length} times`}, ${length}.`;
   return [words, downs.map(([from, to]) => [moment(from, now), to >= now ? "goes on" : hour(to), span(Math.min(to, now) - from)])];
 }
 
 function strips(minutes, systems, width, now) {
   const link = runs(minutes, (minute) =>
     minute.up + minute.down === 0 ? null : minute.down > OUTAGE_MS ? "down" : minute.down > 0 ? "brief" : "up");
-  const rows = [["Cloud link", "The link", link]];
+  const lost = minutes.reduce((sum, minute) => sum + minute.down, 0);
+  const rows = [["Cloud link", "The link", link, lost]];
   systems.slice(0, 32).forEach((name, index) => {
     const bit = 2 ** index;
     const holds = (mask) => Math.floor(mask / bit) % 2 === 1;
     rows.push([`Lock system ${name}`, "It", runs(minutes, (minute) =>
-      holds(minute.systemsDown) ? "down" : holds(minute.systemsUp) ? "up" : null)]);
+      holds(minute.systemsDown) ? "down" : holds(minute.systemsUp) ? "up" : null), null]);
   });
-  return rows.map(([name, unit, found]) => {
-    const [words, downs] = outages(found, unit, now);
+  return rows.map(([name, unit, found, exact]) => {
+    const [words, downs] = outages(found, unit, now, exact);
     return picture(name, words, strip(width, now, found, `${name}: ${words}`),
-      table(`${name}, times down`, ["From", "To", "Length"], downs));
+      table(`${name}, times down`, ["From", "To", "At most"], downs));
   });
 }
 

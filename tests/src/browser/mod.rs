@@ -1,4 +1,4 @@
-//! A real browser, headless, driven by its DevTools protocol: Debian's chromium, if it is installed.
+//! A real browser, headless, driven by its debugging protocol: Debian's chromium, if it is installed.
 //!
 //! Promises: every wait has a deadline; the browser ends with the value; what the page asked for, complained about or broke
 //! is kept for judging. Never: reaches out of this machine.
@@ -43,7 +43,7 @@ const ARGUMENTS: [&str; 14] = [
 #[derive(Debug)]
 pub struct Browser {
     child: Child,
-    /// `host:port` and path of its DevTools socket.
+    /// `host:port` and path of its debugging socket.
     address: (String, String),
     _profile: TempDir,
 }
@@ -55,7 +55,7 @@ impl Browser {
         named.or_else(|| Some(PathBuf::from("/usr/bin/chromium"))).filter(|path| path.exists())
     }
 
-    /// Starts it and waits for its DevTools.
+    /// Starts it and waits until it can be driven.
     pub async fn start(program: &Path) -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("lockbridge-browser-").tempdir()?;
         let child = Command::new(program)
