@@ -7,15 +7,16 @@ use lockbridge_protocol::fias::key::KeyRecord;
 use lockbridge_protocol::fias::record::Record;
 use lockbridge_protocol::line::CodePage;
 
-fuzz_target!(|input: (u8, Vec<u8>)| {
-    let (page, bytes) = input;
+fuzz_target!(|input: &[u8]| {
+    // The first byte picks the code page.
+    let Some((page, bytes)) = input.split_first() else { return };
     let page = match page % 4 {
         0 => CodePage::Utf8,
         1 => CodePage::Latin1,
         2 => CodePage::Cp1252,
         _ => CodePage::Cp850,
     };
-    let Ok(record) = Record::read(&bytes) else { return };
+    let Ok(record) = Record::read(bytes) else { return };
     if let AnyRecord::Key(mut key) = AnyRecord::read(record, page)
         && let Ok(body) = key.write(None, page)
     {
