@@ -66,8 +66,8 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 match value.as_str() {
-                    Some(text) if name == "expr" || name == "definition" || name == "query" => {
-                        found.push(text.to_owned())
+                    Some(text) if ["expr", "definition", "query"].contains(&name.as_str()) => {
+                        found.push(text.to_owned());
                     }
                     _ => expressions(value, found),
                 }

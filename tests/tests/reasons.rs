@@ -132,8 +132,8 @@ fn every_reason_is_provoked_by_a_test_that_is_there() -> Result<()> {
         let code = code.code();
         let found = PROVOKED.iter().find(|(name, ..)| *name == code);
         let (_, file, test) = found.with_context(|| format!("no test is named that provokes `{code}`"))?;
-        let text = std::fs::read_to_string(root().join(file)).with_context(|| (*file).to_owned())?;
-        assert!(text.contains(&format!("fn {test}(")), "{file} has no test {test}");
+        let source = std::fs::read_to_string(root().join(file)).with_context(|| (*file).to_owned())?;
+        assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
     }
     assert!(given >= 30, "only {given} reasons are given by anybody");
     Ok(())
