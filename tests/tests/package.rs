@@ -11,7 +11,7 @@ fn root() -> PathBuf {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}")).unwrap()
 }
 
 /// Runs a tool that may not be installed; says so loudly, and gives nothing then.

@@ -53,7 +53,10 @@ pub(super) fn rpm(folder: &str, name: &str, options: &Options, out: &Path) -> Re
     let mut command = Command::new(found("cargo-generate-rpm")?);
     command.args(["--package", folder, "--profile", options.profile.name(), "--output", text(out)?]);
     if let Some(version) = &options.version {
+        // A .deb writes both in one word.
+        let (version, release) = version.split_once('-').unwrap_or((version.as_str(), "1"));
         command.args(["--set-metadata", &format!("version = \"{version}\"")]);
+        command.args(["--set-metadata", &format!("release = \"{release}\"")]);
     }
     packed(command, out, name, "rpm")
 }
