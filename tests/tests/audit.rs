@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const DESK: &str = "Front desk 1";
 /// Entries after which the bridge signs the head of its chain.
-const CHECKPOINT_ENTRIES: usize = 256;
+const CHECKPOINT_ENTRIES: u64 = 256;
 const SOON: Duration = Duration::from_secs(30);
 
 /// Runs `lockbridge audit verify --json` and gives exit code and answer.
@@ -53,14 +53,15 @@ async fn worked(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the running daemon's journal holds a witness; the answer of the audit.
+/// Waits until the running daemon's journal holds a witness of the work, not only of a stop before it; the answer of the audit.
 async fn witnessed(site: &Site) -> Result<Value> {
     let found = until("a witness in the journal", SOON, async || {
         let (code, answer) = verify(site, &[]).await.map_err(|error| format!("{error:#}"))?;
         if code != 0 {
             return Err(format!("{answer:#}"));
         }
-        if number(&answer, "/journal/witnesses/count") > 0 { Ok(answer) } else { Err(answer.to_string()) }
+        let covered = number(&answer, "/journal/witnesses/through");
+        if covered >= CHECKPOINT_ENTRIES { Ok(answer) } else { Err(answer.to_string()) }
     });
     Ok(found.await?)
 }

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -119,15 +118,22 @@ async fn install(house: &House) -> Result<()> {
 
 async fn set_up(house: &mut House) -> Result<()> {
     let (machine, space) = (&house.machine, house.space.address());
-    let file = configuration(space);
-    machine.run_with_input(&["tee", "/etc/lockbridge/bridge.d/50-site.toml"], &file).await?;
     machine.shell(&format!("printf '%s {CLOUD}\\n' {HOST} >> /etc/hosts")).await?;
-    machine.succeed(&["lockbridge", "config", "check"]).await?;
-    machine.succeed(&["systemctl", "enable", "--now", "lockbridge"]).await?;
-    let token = house.site.token().await?;
+    machine.run_with_input(&["tee", "/root/token"], &house.site.token().await?).await?;
+    // As the README says, unattended: it looks at every hop, writes the files, starts the service and enrolls through it.
+    let (host, port) = (space.ip().to_string(), space.port().to_string());
+    let flags =
+        ["--yes", "--token-file", "/root/token", "--time-zone", "Europe/Madrid", "--host", &host, "--port", &port];
     let begun = Instant::now();
-    let enrolled = machine.run_with_input(&["lockbridge", "enroll", "--json"], &token).await?;
-    ensure!(enrolled.code == 0, "{enrolled:?}");
+    let setup = [&["lockbridge", "setup"][..], &flags, &["--encoders", "Front desk 1, Front desk 2"]].concat();
+    let set_up = machine.run(&setup).await?;
+    ensure!(set_up.code == 0, "{set_up:?}");
+    transcript(&setup, &set_up);
+    ensure!(machine.run(&["test", "-e", "/root/token"]).await?.code != 0, "the spent token is still there");
+    ensure!(machine.run(&["systemctl", "is-enabled", "lockbridge"]).await?.stdout.trim() == "enabled");
+    machine.run_with_input(&["tee", "/etc/lockbridge/bridge.d/50-site.toml"], QUICK).await?;
+    machine.succeed(&["lockbridge", "config", "check"]).await?;
+    machine.succeed(&["systemctl", "restart", "lockbridge"]).await?;
     house.site.wait_for_inventory().await?;
     say(&format!("enrolled and mirrored in {:?}", begun.elapsed()));
     house.directory = Some(Directory::read(&house.site).await?);
@@ -139,8 +145,13 @@ async fn set_up(house: &mut House) -> Result<()> {
     let owner = machine.shell("stat -c '%U:%G %a' /var/lib/lockbridge").await?;
     ensure!(owner.trim() == "lockbridge:lockbridge 700", "{owner}");
     machine.succeed(&["systemctl", "reload", "lockbridge"]).await?;
-    let checked = machine.run(&["lockbridge", "check"]).await?;
-    ensure!([0, 3].contains(&checked.code), "{checked:?}");
+    for command in ["check", "status"] {
+        let said = machine.run(&["lockbridge", command]).await?;
+        ensure!([0, 3].contains(&said.code), "{said:?}");
+        transcript(&["lockbridge", command], &said);
+    }
+    let logged = machine.succeed(&["journalctl", "-u", "lockbridge", "-o", "json"]).await?;
+    ensure!(logged.contains("\"LOCKBRIDGE_"), "the journal has no fields of ours: {logged}");
 
     let grant = house.grant("Ada Example").await?;
     house.encode(&grant).await
@@ -403,24 +414,14 @@ impl House {
     }
 }
 
-fn configuration(space: SocketAddr) -> String {
-    format!(
-        r#"[storage]
+/// Beside the answers of `setup`: what only a test needs, a small disk and quick looks.
+const QUICK: &str = "[storage]
 disk_reserve_mib = 16
 audit_retention_mib = 64
 [lock_system.main]
-kind = "salto_space"
-time_zone = "Europe/Madrid"
-host = "{}"
-port = {}
 probe_interval_s = 1
 audit_interval_s = 1
-encoders = ["Front desk 1", "Front desk 2"]
-"#,
-        space.ip(),
-        space.port()
-    )
-}
+";
 
 async fn property(machine: &Machine, name: &str) -> Result<String> {
     let shown = machine.succeed(&["systemctl", "show", "--value", "--property", name, "lockbridge"]).await?;
@@ -451,6 +452,11 @@ async fn reason(machine: &Machine, codes: &[&str]) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// What was typed and what came back, as a person at the machine sees it.
+fn transcript(words: &[&str], ended: &Ended) {
+    say(&format!("# {}\n{}{}", words.join(" "), ended.stderr, ended.stdout));
 }
 
 /// Figures, and what was skipped, for whoever reads the output of the test.
