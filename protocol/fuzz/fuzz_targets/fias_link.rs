@@ -17,7 +17,8 @@ fuzz_target!(|input: (bool, Vec<(u16, Vec<u8>)>)| {
     let (specified, chunks) = input;
     let repeat = if specified { Repeat::AsSpecified } else { Repeat::OnlyIfRefused };
     let mut line = SerialLine::new(SerialSettings::default());
-    let description = LinkDescription { version: "1".to_owned(), family: "DL".to_owned(), ..LinkDescription::default() };
+    let description =
+        LinkDescription { version: "1".to_owned(), family: "DL".to_owned(), ..LinkDescription::default() };
     let mut keys = KeySystemSession::new(KeySystemSettings::new(Medium::Serial, description, Vec::new()));
     let mut pms = PmsSession::new(PmsSettings::new(Medium::Serial));
     let mut at = Moment { now: Duration::ZERO, local: date(2026, 11, 22).at(9, 0, 0, 0), random: [0; 16] };
