@@ -10,7 +10,7 @@
 //! * [`enrollment`]: the token an admin carries from the cloud to the bridge.
 //! * [`journal`]: records of the bridge's journal: layout, checksum, hash chain.
 //! * [`fias`]: FIAS, by which hotel software talks to key systems, in both roles.
-//! * [`line`]: control bytes, checksums and frames of the front desk's byte protocols.
+//! * [`mod@line`]: control bytes, checksums and frames of the front desk's byte protocols.
 //! * [`salto_pms`]: SALTO's PMS Industry Standard, by which hotel software has guest keys written.
 //! * [`ship`]: SALTO Space's host interface (XML over STP or HTTP) and its event stream.
 #![forbid(unsafe_code)]
