@@ -119,17 +119,17 @@ async fn install(house: &House) -> Result<()> {
 async fn set_up(house: &mut House) -> Result<()> {
     let (machine, space) = (&house.machine, house.space.address());
     machine.shell(&format!("printf '%s {CLOUD}\\n' {HOST} >> /etc/hosts")).await?;
-    machine.run_with_input(&["tee", "/root/token"], &house.site.token().await?).await?;
+    machine.run_with_input(&["tee", "/run/token"], &house.site.token().await?).await?;
     // As the README says, unattended: it looks at every hop, writes the files, starts the service and enrolls through it.
     let (host, port) = (space.ip().to_string(), space.port().to_string());
     let flags =
-        ["--yes", "--token-file", "/root/token", "--time-zone", "Europe/Madrid", "--host", &host, "--port", &port];
+        ["--yes", "--token-file", "/run/token", "--time-zone", "Europe/Madrid", "--host", &host, "--port", &port];
     let begun = Instant::now();
     let setup = [&["lockbridge", "setup"][..], &flags, &["--encoders", "Front desk 1, Front desk 2"]].concat();
     let set_up = machine.run(&setup).await?;
     ensure!(set_up.code == 0, "{set_up:?}");
     transcript(&setup, &set_up);
-    ensure!(machine.run(&["test", "-e", "/root/token"]).await?.code != 0, "the spent token is still there");
+    ensure!(machine.run(&["test", "-e", "/run/token"]).await?.code != 0, "the spent token is still there");
     ensure!(machine.run(&["systemctl", "is-enabled", "lockbridge"]).await?.stdout.trim() == "enabled");
     machine.run_with_input(&["tee", "/etc/lockbridge/bridge.d/50-site.toml"], QUICK).await?;
     machine.succeed(&["lockbridge", "config", "check"]).await?;
@@ -154,7 +154,8 @@ async fn set_up(house: &mut House) -> Result<()> {
     ensure!(logged.contains("\"LOCKBRIDGE_"), "the journal has no fields of ours: {logged}");
 
     let grant = house.grant("Ada Example").await?;
-    house.encode(&grant).await
+    house.encode(&grant).await?;
+    Ok(())
 }
 
 /// The unit's own sandbox around another program: serial lines of the allowed classes are open, all others closed even to
@@ -247,7 +248,8 @@ async fn reboot(house: &mut House) -> Result<()> {
     house.all_arrived().await?;
     ready(&house.machine, "ready").await?;
     let grant = house.grant("After Reboot").await?;
-    house.encode(&grant).await
+    house.encode(&grant).await?;
+    Ok(())
 }
 
 /// A newer package while the lock server is slow and a card is being written.
@@ -290,6 +292,7 @@ async fn upgrade(house: &mut House) -> Result<()> {
 /// Work waits and revokes go on while the disk is full, and all goes on by itself afterwards. It is no reason to restart.
 async fn full_disk(house: &mut House) -> Result<()> {
     let known = house.grant("Over Full Disk").await?;
+    let card = house.encode(&known).await?;
     let process = property(&house.machine, "MainPID").await?;
     let fill = "free=$(stat -f -c '%a * %S' /var/lib/lockbridge); fallocate -l $(($free)) /var/lib/lockbridge/filler";
     house.machine.shell(fill).await?;
@@ -297,15 +300,10 @@ async fn full_disk(house: &mut House) -> Result<()> {
     let delete = json!({ "access_grant_id": known.access_grant_id });
     house.site.api.post("/access_grants/delete", delete).await?;
     house.grants.retain(|grant| grant.name != known.name);
-    until("the revoke at the lock server", SOON, async || {
-        let body = json!({ "access_method_id": known.access_method_id });
-        match house.site.api.post("/access_methods/get", body).await {
-            Ok(answer)
-                if answer["access_method"]["pending_mutations"].as_array().is_some_and(|all| !all.is_empty()) =>
-            {
-                Err(answer.to_string())
-            }
-            _ => Ok(()),
+    until("the revoke at the online door", SOON, async || {
+        match guest::present(&house.site, &card, "Main entrance").await {
+            Ok(false) => Ok(()),
+            other => Err(format!("{other:?}")),
         }
     })
     .await?;
@@ -384,7 +382,8 @@ impl House {
         Ok(grant)
     }
 
-    async fn encode(&mut self, grant: &Grant) -> Result<()> {
+    /// Writes the grant's card, once; its chip serial.
+    async fn encode(&mut self, grant: &Grant) -> Result<String> {
         let card = guest::put_blank(&self.site, ENCODER).await?;
         let directory = self.directory.as_ref().context("the directory")?;
         let ended = guest::encode(&self.site, directory, grant, ENCODER).await?;
@@ -394,7 +393,7 @@ impl House {
         let written = guest::effects(&self.site, "card_written").await?;
         ensure!(written == self.cards, "{} cards were commanded, {written} were written", self.cards);
         ensure!(guest::present(&self.site, &card, "Main entrance").await?, "the card opens nothing");
-        Ok(())
+        Ok(card)
     }
 
     /// Waits until the lock server has every holder; none of them twice.
