@@ -82,6 +82,8 @@ pub const TOMBSTONE_PAST_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const LOCAL_CONNECTIONS: usize = 32;
 /// Pauses between tries with a token that the unit was given, while the cloud cannot be reached.
 pub const ENROLLMENT_RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
+/// Pauses between tries to start on a disk without room; as often as a running journal asks a full disk again.
+pub const FULL_DISK_RETRY: Duration = Duration::from_secs(10);
 /// From SIGTERM to giving up on work in hand (rule M1).
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// Minutes of history kept in memory: a day, some 150 KB.

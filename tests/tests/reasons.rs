@@ -213,7 +213,10 @@ async fn what_a_lock_server_lacks_is_told_and_clears() -> Result<()> {
     site.simulator.post("/clock", json!({ "advance_seconds": 3600 })).await?;
     let reason = site.wait_for_reason("lock_clock", TOLD).await?;
     assert!(reason["message"].as_str().is_some_and(|message| message.contains(" s ahead of")), "{reason}");
-    site.simulator.post("/clock", json!({ "advance_seconds": -3600 })).await?;
+    site.simulator.post("/clock", json!({ "advance_seconds": -7200 })).await?;
+    let behind = |status: &Value| status.to_string().contains(" s behind this machine's");
+    site.wait_for_status("a lock server's clock that is behind", TOLD, behind).await?;
+    site.simulator.post("/clock", json!({ "advance_seconds": 3600 })).await?;
     cleared(&site, "lock_clock").await
 }
 

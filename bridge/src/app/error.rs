@@ -61,3 +61,10 @@ pub enum AppError {
     #[error("the journal failed while running")]
     JournalFailed,
 }
+
+impl AppError {
+    /// The disk has no room to start on: not a failing disk, and it may pass (rule D6).
+    pub(super) fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Journal(error) if error.is_full())
+    }
+}

@@ -76,31 +76,48 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
 
-    let (identity, waited) = if let Some(identity) = identity {
-        (identity, None)
+    let waiting =
+        Waiting { config: &config, sealer: &sealer, notifier: &notifier, health: &health, clock: &clock, started_ms };
+    let mut early: Option<Doors> = None;
+    let identity = if let Some(identity) = identity {
+        identity
     } else {
-        let doors = Doors::open(&config)?;
-        tell_ready(&notifier, options, &doors)?;
-        let waiting = Waiting {
-            config: &config,
-            sealer: &sealer,
-            doors: &doors,
-            notifier: &notifier,
-            health: &health,
-            clock: &clock,
-            started_ms,
-        };
-        let Some(identity) = waiting.for_identity(&mut signals).await? else {
+        let doors = early.insert(Doors::open(&config)?);
+        tell_ready(&notifier, options, doors)?;
+        let Some(identity) = waiting.for_identity(doors, &mut signals).await? else {
             notifier.stopping();
             return Ok(());
         };
-        (identity, Some(doors))
+        identity
     };
-    let (shown, sealing) = (identity.clone(), sealer.clone());
-    let opening = move |config: &Config, health: &Health| open(lock, &shown, &sealing, config, health);
-    let Opening { machine, store } = blocking(&config, &health, opening).await?;
-    let was_ready = waited.is_some();
-    let doors = waited.map_or_else(|| Doors::open(&config), Ok)?;
+    let mut lock = Some(lock);
+    let mut opening = async || {
+        // A failed opening gives the directory back.
+        let lock =
+            lock.take().map_or_else(|| StateLock::acquire(&config.state_directory), Ok).map_err(AppError::Lock)?;
+        let (shown, sealing) = (identity.clone(), sealer.clone());
+        let opening = move |config: &Config, health: &Health| open(lock, &shown, &sealing, config, health);
+        blocking(&config, &health, opening).await
+    };
+    let Opening { machine, store } = match opening().await {
+        Err(error) if error.is_full_disk() => {
+            let doors = if let Some(doors) = &early {
+                doors
+            } else {
+                let doors = early.insert(Doors::open(&config)?);
+                tell_ready(&notifier, options, doors)?;
+                doors
+            };
+            let Some(opening) = waiting.for_space(doors, error, &mut signals, opening).await? else {
+                notifier.stopping();
+                return Ok(());
+            };
+            opening
+        }
+        other => other?,
+    };
+    let was_ready = early.is_some();
+    let doors = early.map_or_else(|| Doors::open(&config), Ok)?;
     let listener = doors.health()?;
 
     let history = History::default();

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::work::Steps;
 use crate::limits::{CALL_GRACE, INVENTORY_SCAN};
-use crate::system::{Effect, LockSystem, Operation, OperationError, Performed, Retry, UserObservation};
+use crate::system::{Effect, LockSystem, Operation, OperationError, Performed, Probe, Retry, UserObservation};
 
 /// What came back.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(super) fn perform(
             Steps::Probe => {
                 let probe = timeout(deadline, adapter.probe()).await;
                 let probe = probe.unwrap_or_else(|_| Err(silent("the probe", Effect::None)))?;
-                let skew = probe.clock_skew_s.map(|skew| format!(", clock {skew} s ahead of this machine"));
+                let skew = probe.clock_skew_s.map(|skew| format!(", clock {}", Probe::clock_words(skew)));
                 let detail = format!("reachable; version {}{}", probe.version, skew.unwrap_or_default());
                 Ok(Performed { detail, ..Performed::default() })
             }

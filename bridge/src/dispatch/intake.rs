@@ -299,7 +299,7 @@ impl Engine {
                 system.unreachable.clear();
                 let skew = probe.clock_skew_s.filter(|skew| skew.unsigned_abs() > CLOCK_SKEW_S);
                 let reason = skew.map(|skew| {
-                    (ReasonCode::LockClock, format!("the clock of `{lock_system}` is {skew} s ahead of this machine's"))
+                    (ReasonCode::LockClock, format!("the clock of `{lock_system}` is {}", Probe::clock_words(skew)))
                 });
                 self.health.replace(&Scope::LockSystem(lock_system.to_owned()), reason);
             }

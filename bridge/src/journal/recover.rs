@@ -57,6 +57,13 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+impl OpenError {
+    /// The file system had no more space: opening may succeed later, and nothing was lost by trying.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if prepare::is_full(source))
+    }
+}
+
 /// What could not be read at opening. The files are kept under `*.quarantined`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {

@@ -220,6 +220,14 @@ pub struct Probe {
     pub clock_skew_s: Option<i64>,
 }
 
+impl Probe {
+    /// How the server's clock stands to ours, as the end of a sentence: "600 s behind this machine's".
+    pub fn clock_words(skew_s: i64) -> String {
+        let side = if skew_s < 0 { "behind" } else { "ahead of" };
+        format!("{} s {side} this machine's", skew_s.unsigned_abs())
+    }
+}
+
 /// What an inventory scan or the event intake hands on, in bounded pieces.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Intake {

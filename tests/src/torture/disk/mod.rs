@@ -124,6 +124,13 @@ async fn full(seed: u64, say: &impl Fn(&str)) -> Result<DiskFigures> {
     step!(story, told, say, "on a full disk no card is written whose outcome might not fit; revokes run", is_full);
     step!(story, told, say, "it starts on a full disk after a kill; revokes run", starts_full_after_kill);
     step!(story, told, say, "it starts on a full disk after a power cut; revokes run", starts_full_after_power_cut);
+    step!(
+        story,
+        told,
+        say,
+        "without room for one entry it waits, says so, and goes on by itself",
+        starts_without_any_room
+    );
     judged(story, told).await
 }
 

@@ -148,6 +148,22 @@ impl Story {
         self.arrived().await.map(drop)
     }
 
+    /// Not one write of the journal goes through, as on a file system that needs new blocks to write over old ones.
+    pub(super) async fn starts_without_any_room(&mut self) -> Result<()> {
+        let known = self.arrived().await?;
+        self.rig.dead().await?;
+        self.on_journal(Call::Write, 0, u64::MAX, Effect::NoSpace);
+        self.rig.site.start_bridge().await.context("starting without room for one entry")?;
+        let status = self.rig.site.wait_for_status("a reason of the disk", LOOK, disk_reason).await?;
+        if status["state"] != "unready" || !status["engine"].is_null() {
+            bail!("it works, or says so, without a journal: {status}");
+        }
+        self.rig.disk.heal();
+        self.rig.site.wait_for_status("no reason of the disk", LOOK, |status| !disk_reason(status)).await?;
+        self.revoke(known).await?;
+        self.gone(known).await
+    }
+
     /// After a step, however it ended: a disk with space and without rules, and a daemon with a session.
     pub(super) async fn mended(&mut self) -> Result<()> {
         self.rig.disk.set_capacity(CAPACITY);

@@ -1,4 +1,4 @@
-//! A daemon without an identity: it serves health and the control socket, and enrolls when somebody gives it a token.
+//! Waiting for an identity: the daemon enrolls when somebody gives it a token.
 //!
 //! The service runs as another user, in a sandbox, with a state key that root's command line does not have; so the process
 //! that will use the identity is the one that makes it. The token comes over the control socket, or at the start as a
@@ -7,39 +7,22 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::doors::Doors;
-use super::space::{self, SpaceError};
-use super::{AppError, Signals};
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::control::{self, Answer, Caller, Desk, Request, SecretText, enrollment_refused};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources};
-use crate::history::History;
+use super::super::doors::Doors;
+use super::super::space::{self, SpaceError};
+use super::super::{AppError, Signals};
+use super::Waiting;
+use crate::control::{Answer, Caller, Desk, Request, SecretText, enrollment_refused};
+use crate::health::{Observer, ReasonCode, Scope};
 use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Identity, TokenSource};
 use crate::limits::ENROLLMENT_RETRY;
 use crate::net::{Dialer, chain_text};
-use crate::seal::Sealer;
-use crate::supervise::{self, Notifier};
-use crate::tunnel::TunnelStatus;
 
 /// Tokens given and not yet looked at: one person enrolls one machine.
 const TOKENS: usize = 1;
-
-/// What waiting needs of the rest of the daemon.
-pub(super) struct Waiting<'daemon> {
-    pub(super) config: &'daemon Config,
-    pub(super) sealer: &'daemon Sealer,
-    pub(super) doors: &'daemon Doors,
-    pub(super) notifier: &'daemon Notifier,
-    pub(super) health: &'daemon Health,
-    pub(super) clock: &'daemon Arc<dyn Clock>,
-    pub(super) started_ms: i64,
-}
 
 /// A token that somebody gave, and who waits for what comes of it.
 struct Asked {
@@ -50,41 +33,16 @@ struct Asked {
 
 impl Waiting<'_> {
     /// Serves the doors until there is an identity; `None` when told to stop before.
-    pub(super) async fn for_identity(self, signals: &mut Signals) -> Result<Option<Identity>, AppError> {
+    pub(in super::super) async fn for_identity(
+        &self,
+        doors: &Doors,
+        signals: &mut Signals,
+    ) -> Result<Option<Identity>, AppError> {
         self.health.raise(Scope::Bridge, ReasonCode::NotEnrolled, "Nobody has given this bridge a token yet.");
-        let bridge =
-            BridgeStatus { version: env!("CARGO_PKG_VERSION"), started_ms: self.started_ms, ..BridgeStatus::default() };
-        let (_, link) = watch::channel(TunnelStatus::default());
-        let observer = Observer::new(Sources {
-            clock: Arc::clone(self.clock),
-            health: self.health.clone(),
-            link,
-            bridge,
-            systems: Vec::new(),
-            history: History::default(),
-            working: None,
-        });
         let (asks, asked) = mpsc::channel(TOKENS);
-        let stop = CancellationToken::new();
-        let (listener, seen, ended) = (self.doors.health()?, observer.clone(), stop.clone());
-        let server = std::thread::Builder::new()
-            .name("health".to_owned())
-            .spawn(move || health::server::serve(listener, seen, &ended))
-            .map_err(AppError::Runtime)?;
+        let observer = self.observer();
         let desk = WaitingDesk { asks, observer: observer.clone() };
-        let health = self.health.clone();
-        let control = tokio::spawn(control::serve(Arc::clone(&self.doors.control), desk, health, stop.clone()));
-        let (health, notifier) = (self.health.clone(), self.notifier.clone());
-        let feeding = tokio::spawn(supervise::feed(notifier.clone(), health, stop.clone()));
-        let following = tokio::spawn(supervise::follow(notifier, observer, stop.clone()));
-        info!(health_address = %self.doors.health_address, "The bridge waits for its identity.");
-
-        let identity = self.enrolled(asked, signals).await;
-        stop.cancel();
-        let (control, feeding, following) = tokio::join!(control, feeding, following);
-        if control.and(feeding).and(following).is_err() || server.join().is_err() {
-            warn!("A local task of the waiting daemon panicked.");
-        }
+        let identity = self.serve(doors, observer, desk, self.enrolled(asked, signals)).await?;
         self.health.clear(Scope::Bridge, ReasonCode::NotEnrolled);
         identity
     }
