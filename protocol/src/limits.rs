@@ -18,6 +18,8 @@ pub const HANDSHAKE_HEAD_BYTES: usize = 8 * 1024;
 pub const ENROLLMENT_BYTES: usize = 16 * 1024;
 /// Ranges of lost deliveries remembered and told at once; further ones widen the last, which names more than was lost.
 pub const LOST_RANGES: usize = 64;
+/// Jobs at encoders told in a health report, the first ones in line.
+pub const ENCODER_JOBS: usize = 128;
 /// The tunnel version this code speaks, lowest and highest.
 pub const TUNNEL_VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 /// Commands the bridge holds that are not yet ended (rule D2).

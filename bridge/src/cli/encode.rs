@@ -2,12 +2,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, Output, ask, exit};
+use lockbridge_protocol::ids::CommandId;
+
+use super::{Failure, Output, ask, exit, words};
 use crate::control::{EncodeAnswer, Request};
-use crate::dispatch::EncodeLocally;
+use crate::dispatch::{EncodeLocally, EncoderJob};
+
+/// Between two looks at how far the job has come.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Which grant, and where.
 #[derive(Debug, Args)]
@@ -23,13 +29,31 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, socket: &Path, output: &mut Output) -> Result<ExitCode, Failure> {
+    let command_id = CommandId(rand::random()).to_string();
     let request = Request::Encode(EncodeLocally {
         grant_id: arguments.grant_id.clone(),
         lock_system: arguments.lock_system.clone(),
         encoder: arguments.encoder.clone(),
+        command_id: command_id.clone(),
         operation: None,
     });
-    let answer: EncodeAnswer = ask(socket, &request).await?;
+    let asked = ask(socket, &request);
+    tokio::pin!(asked);
+    let mut told = String::new();
+    let answer: EncodeAnswer = loop {
+        tokio::select! {
+            answer = &mut asked => break answer?,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        // Only shown: a look that fails changes nothing.
+        let Ok(jobs) = ask::<Vec<EncoderJob>>(socket, &Request::EncoderJobs).await else { continue };
+        let Some(job) = jobs.iter().find(|job| job.command_id == command_id) else { continue };
+        let line = words::encoder_job(job);
+        if line != told {
+            output.progress(&line);
+            told = line;
+        }
+    };
     output.show(&answer, |answer| match answer.state.as_str() {
         "succeeded" => format!("The card {} is written.", answer.card_number),
         "in_doubt" => format!(

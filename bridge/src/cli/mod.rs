@@ -6,6 +6,7 @@
 mod audit;
 mod brake;
 mod bundle;
+mod cancel;
 mod check;
 mod config;
 mod doubt;
@@ -90,6 +91,8 @@ enum Command {
     Doubt(doubt::Arguments),
     /// Write the card of a known grant now, with or without the cloud.
     Encode(encode::Arguments),
+    /// Take back a command that has not begun.
+    Cancel(cancel::Arguments),
     /// Stop or allow encoding and new grants on this site; revokes always go on.
     Brake(brake::Arguments),
     /// Check the audit log, or write it into a file; works without the daemon and beside it.
@@ -139,6 +142,9 @@ pub fn main() -> ExitCode {
         }
         Command::Encode(command) => {
             with_daemon(&arguments.config, async |socket: &Path| encode::run(&command, socket, &mut output).await)
+        }
+        Command::Cancel(command) => {
+            with_daemon(&arguments.config, async |socket: &Path| cancel::run(&command, socket, &mut output).await)
         }
         Command::Brake(command) => {
             with_daemon(&arguments.config, async |socket: &Path| brake::run(&command, socket, &mut output).await)

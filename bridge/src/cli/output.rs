@@ -22,6 +22,13 @@ impl Output {
         Self { json }
     }
 
+    /// Says on stderr how far something has come; not to scripts.
+    pub fn progress(&mut self, line: &str) {
+        if !self.json {
+            let _closed_pipe = writeln!(io::stderr(), "{line}");
+        }
+    }
+
     /// Prints `value` as JSON, or what `text` makes of it.
     pub fn show<T: Serialize>(&mut self, value: &T, text: impl FnOnce(&T) -> String) {
         let shown = if self.json {

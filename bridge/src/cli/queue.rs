@@ -45,6 +45,7 @@ pub(super) async fn run(arguments: &Arguments, socket: &Path, output: &mut Outpu
 
 fn waits(row: &CommandSummary) -> String {
     let mut parts = vec![words::waits_for(&row.waits_for)];
+    parts.extend(row.encoder_job.as_ref().map(words::encoder_job));
     if !row.last_error.is_empty() {
         parts.push(format!("last try: {}", row.last_error));
     }

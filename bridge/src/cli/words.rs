@@ -1,5 +1,7 @@
 //! Codes of the daemon in the words of who stands at the desk. JSON keeps the codes.
 
+use crate::dispatch::{EncoderJob, EncoderStage};
+
 /// What a command does.
 pub(super) fn kind(code: &str) -> &str {
     match code {
@@ -37,6 +39,7 @@ pub(super) fn urgency(priority: u8) -> &'static str {
 pub(super) fn waits_for(code: &str) -> String {
     match code {
         "" => String::new(),
+        "card_removal" => "the card before it to be taken off".into(),
         "lock_system" => "the lock server to answer".into(),
         "retry" => "the next try".into(),
         "inventory" => "the first list of doors from the lock server".into(),
@@ -51,6 +54,21 @@ pub(super) fn waits_for(code: &str) -> String {
             Some(rule) => format!("the local policy ({rule})"),
             None => other.to_owned(),
         },
+    }
+}
+
+/// A job at an encoder, for who waits for it.
+pub(super) fn encoder_job(job: &EncoderJob) -> String {
+    match (job.stage, job.position) {
+        (EncoderStage::RemoveCard, _) => {
+            format!("Take the finished card off the encoder {} and have the next one ready.", job.encoder)
+        }
+        (EncoderStage::Waiting, 0 | 1) => format!("Next at the encoder {}.", job.encoder),
+        (EncoderStage::Waiting, place) => format!("Number {place} in line at the encoder {}.", job.encoder),
+        (EncoderStage::Preparing, _) => format!("At the encoder {}: asking the lock system.", job.encoder),
+        (EncoderStage::PresentCard, _) => {
+            format!("Present the card at the encoder {} and leave it there until the result is shown.", job.encoder)
+        }
     }
 }
 

@@ -85,6 +85,9 @@ pub struct LockSystemConfig {
     pub call_timeout: Duration,
     /// Longest hold of an encoder. Default 30 s.
     pub encode_timeout: Duration,
+    /// Time to take a card off an encoder before the next in line begins there: the next card would be written over it.
+    /// Who asks when the encoder is free has seen the result and does not wait. Default 3 s.
+    pub card_removal: Duration,
     /// Time between liveness probes. Default 15 s.
     pub probe_interval: Duration,
     /// Time between complete inventory scans. Default 15 min.

@@ -144,6 +144,7 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     let connections = section.number("connections", 1..=16, 2);
     let call_timeout = Duration::from_secs(section.number("call_timeout_s", 1..=60, 15));
     let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, 30));
+    let card_removal = Duration::from_secs(section.number("card_removal_s", 0..=30, 3));
     let probe_interval = Duration::from_secs(section.number("probe_interval_s", 1..=300, 15));
     let inventory_interval = Duration::from_secs(section.number("inventory_interval_s", 10..=86_400, 900));
     let kind = section.required("kind", "salto_space");
@@ -164,11 +165,12 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
         connections: usize::try_from(connections).ok()?,
         call_timeout,
         encode_timeout,
+        card_removal,
         probe_interval,
         inventory_interval,
         kind: kind?,
     })
 }
 
-pub(super) const COMMON_KEYS: &str = "kind, display_name, time_zone, connections, call_timeout_s, encode_timeout_s, \
+pub(super) const COMMON_KEYS: &str = "kind, display_name, time_zone, connections, call_timeout_s, encode_timeout_s, card_removal_s, \
                            probe_interval_s, inventory_interval_s";

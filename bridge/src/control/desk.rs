@@ -70,6 +70,14 @@ impl Desk for EngineDesk {
                 let asked = engine.ask(|done| EngineRequest::EncodeLocally { request, who, done }).await;
                 asked.and_then(|ended| ended).map(|report| Answer::done(&EncodeAnswer::of(&report)))
             }
+            Request::EncoderJobs => engine.ask(EngineRequest::EncoderJobs).await.map(|jobs| Answer::done(&jobs)),
+            Request::Cancel { command_id } => {
+                let Some(command_id) = CommandId::parse(&command_id) else {
+                    return Answer::refused("invalid_request", format!("{command_id:?} is not a command id."));
+                };
+                let asked = engine.ask(|done| EngineRequest::Cancel { command_id, who, done }).await;
+                asked.and_then(|cancelled| cancelled).map(|()| Answer::done(&true))
+            }
             Request::Brake { on } => {
                 engine.ask(|done| EngineRequest::Brake { on, who, done }).await.map(|()| Answer::done(&on))
             }

@@ -32,6 +32,13 @@ pub enum Request {
     },
     /// Encode the card of a known grant.
     Encode(EncodeLocally),
+    /// Who is at an encoder and who waits for it.
+    EncoderJobs,
+    /// Take back a command that has not begun.
+    Cancel {
+        /// Text form of the command's id.
+        command_id: String,
+    },
     /// The local brake.
     Brake {
         /// On or off.
@@ -186,6 +193,7 @@ mod tests {
                 grant_id: "g".into(),
                 lock_system: String::new(),
                 encoder: "Front desk 1".into(),
+                command_id: String::new(),
                 operation: None,
             }),
             Request::Brake { on: true },

@@ -12,6 +12,7 @@ use lockbridge_protocol::signed::command::{kind_of, mode_of, priority_of};
 use prost::Message;
 use tokio::sync::oneshot;
 
+use super::desk::CARD_REMOVAL;
 use super::effect::{self, Ended};
 use super::engine::{Act, Engine, EngineError, Running};
 use super::finish::Detail;
@@ -128,6 +129,13 @@ impl Engine {
             && system.is_some_and(|system| system.leases.contains(encoder))
         {
             return Ok(false);
+        }
+        if seen.is_none()
+            && let Some(until) = self.card_removed_at(&id)
+        {
+            self.queue.delay(&id, until, CARD_REMOVAL);
+            self.sync(&id)?;
+            return Ok(true);
         }
         if !self.time_is_trusted() && !may_run_without_time(priority_of(body), body) {
             return self.hold_or_refuse(id, interactive, "clock", "the clock of the bridge cannot be trusted").await;

@@ -11,7 +11,7 @@ use super::engine::{Engine, EngineError};
 use super::finish::Detail;
 use super::log::Room;
 use super::queue::{Slot, rank};
-use super::work::error;
+use super::work::{encoder_of, error};
 use crate::command::admit::{
     Accepted, Admission, Known, Standing, check_signature, check_state, may_run_without_time, object_of,
 };
@@ -162,7 +162,9 @@ impl Engine {
         };
         let interactive = priority_of(body) == Priority::Interactive;
         let lane = (record.lock_system.clone(), record.lane.clone());
-        self.queue.put(id, Slot::new(&record, now, interactive.then_some(now + delay)));
+        let mut slot = Slot::new(&record, now, interactive.then_some(now + delay));
+        slot.encoder = encoder_of(body).map(str::to_owned);
+        self.queue.put(id, slot);
         self.refresh_lane(&lane)
     }
 

@@ -96,6 +96,8 @@ pub(super) struct System {
     pub(super) reachable: Option<bool>,
     pub(super) unreachable: String,
     pub(super) leases: BTreeSet<String>,
+    /// Since when the last job at an encoder is over: its card may still lie there.
+    pub(super) freed: BTreeMap<String, Duration>,
     pub(super) running: usize,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
@@ -400,6 +402,7 @@ impl Engine {
             let mut slot = Slot::new(&record, received, old.as_ref().and_then(|slot| slot.begin_by));
             slot.retry_at = old.as_ref().and_then(|slot| slot.retry_at);
             slot.waits_for = old.as_ref().map_or("", |slot| slot.waits_for);
+            slot.encoder = old.and_then(|slot| slot.encoder);
             self.queue.put(*id, slot);
         } else {
             self.queue.forget(id);
@@ -421,6 +424,9 @@ impl Engine {
             system.running = system.running.saturating_sub(1);
             if let Some(encoder) = &running.encoder {
                 system.leases.remove(encoder);
+                if running.work.is_some() {
+                    system.freed.insert(encoder.clone(), self.clock.since_boot());
+                }
             }
         }
         self.queue.set_busy(&running.lane, false);

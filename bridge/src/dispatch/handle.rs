@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::desk::EncoderJob;
 use crate::system::{Intake, OperationError, Probe};
 
 /// The engine stopped, or refuses what was asked on site.
@@ -80,6 +81,8 @@ pub struct TunnelFeed {
     pub quarantine_left: u64,
     /// Deliveries that the journal lost, first and last, once the cloud can answer for them.
     pub lost: Vec<(u64, u64)>,
+    /// Who is at an encoder and who waits for it.
+    pub encoder_jobs: Vec<EncoderJob>,
 }
 
 /// A lane that misses a sequence.
@@ -118,6 +121,8 @@ pub struct CommandSummary {
     pub expires_ms: i64,
     /// Why it waits; empty when it is simply not its turn.
     pub waits_for: String,
+    /// Its place at an encoder; `None`: it needs none, or its encoder is no longer concerned.
+    pub encoder_job: Option<EncoderJob>,
     /// Last error code; empty when none.
     pub last_error: String,
 }
@@ -158,6 +163,9 @@ pub struct EncodeLocally {
     pub lock_system: String,
     /// Encoder, by the lock system's id; may be empty when the system has one.
     pub encoder: String,
+    /// Id that the command is to have, drawn by whoever asks so that the job can be followed; empty: any.
+    #[serde(default)]
+    pub command_id: String,
     /// `None`: decided from what the lock server says of the holder.
     #[serde(skip)]
     pub operation: Option<KeyOperation>,
@@ -309,6 +317,17 @@ pub enum EngineRequest {
         who: String,
         /// Answered at the end of the command.
         done: oneshot::Sender<Result<Report, ControlError>>,
+    },
+    /// Who is at an encoder and who waits for it.
+    EncoderJobs(oneshot::Sender<Vec<EncoderJob>>),
+    /// Somebody on site takes back a command that has not begun; answered when durable.
+    Cancel {
+        /// Which.
+        command_id: CommandId,
+        /// "uid 1000".
+        who: String,
+        /// Answered with the refusal when it is too late.
+        done: oneshot::Sender<Result<(), ControlError>>,
     },
     /// The brake (rule I9); answered when durable.
     Brake {

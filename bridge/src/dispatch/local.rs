@@ -58,6 +58,10 @@ impl Engine {
             EngineRequest::EncodeLocally { request, who, done } => {
                 return self.encode_locally(request, &who, done).await;
             }
+            EngineRequest::EncoderJobs(done) => drop(done.send(self.encoder_jobs())),
+            EngineRequest::Cancel { command_id, who, done } => {
+                return self.cancel_locally(command_id, &who, done).await;
+            }
             EngineRequest::Brake { on, who, done } => return self.brake(on, who, done).await,
             EngineRequest::ReloadPolicy(done) => {
                 let result = self.load_policy().await?;
@@ -112,6 +116,19 @@ impl Engine {
         operator: &str,
     ) -> Result<CommandId, EngineError> {
         let id = CommandId(rand::random());
+        self.give_as(id, body, lock_system, lane, operator).await?;
+        Ok(id)
+    }
+
+    /// The same with an id that nobody used before.
+    async fn give_as(
+        &mut self,
+        id: CommandId,
+        body: Body,
+        lock_system: &str,
+        lane: &str,
+        operator: &str,
+    ) -> Result<(), EngineError> {
         let expires_at_ms = self.clock.wall_ms().saturating_add(LOCAL_LIFE_MS);
         let command = Command {
             version: VERSION,
@@ -140,8 +157,7 @@ impl Engine {
             ..Received::default()
         };
         self.append(entry::Body::Received(received), Reserve::Safety).await?;
-        self.enqueue(id, &body, 0)?;
-        Ok(id)
+        self.enqueue(id, &body, 0)
     }
 
     async fn encode_locally(
@@ -159,13 +175,33 @@ impl Engine {
                     drop(done.send(Err(ControlError::Refused { code: rule.to_owned(), message })));
                     return Ok(());
                 }
+                let id = match self.id_of_local(&request.command_id)? {
+                    Ok(id) => id,
+                    Err(refused) => {
+                        drop(done.send(Err(refused)));
+                        return Ok(());
+                    }
+                };
                 let lane = format!("user:{user_id}");
-                let id = self.give_locally(body, &lock_system, &lane, who).await?;
+                self.give_as(id, body, &lock_system, &lane, who).await?;
                 self.desk.insert(id, done);
             }
             Err(refused) => drop(done.send(Err(refused))),
         }
         Ok(())
+    }
+
+    /// The id that somebody drew for a command, if it is one and nobody used it before; a new one when there is none.
+    fn id_of_local(&self, drawn: &str) -> Result<Result<CommandId, ControlError>, EngineError> {
+        if drawn.is_empty() {
+            return Ok(Ok(CommandId(rand::random())));
+        }
+        let refused = |code: &str, message: &str| ControlError::Refused { code: code.into(), message: message.into() };
+        let Some(id) = CommandId::parse(drawn) else {
+            return Ok(Err(refused("invalid_request", "the id drawn for the command is none")));
+        };
+        let used = self.view().command(&id)?.is_some() || self.view().tombstone(&id)?.is_some();
+        Ok(if used { Err(refused("id_reused", "a command with this id was given before")) } else { Ok(id) })
     }
 
     /// Finds grant, card and encoder, or says which of them is missing.
@@ -254,10 +290,13 @@ impl Engine {
             self.queue.iter().map(|(id, slot)| (slot.priority, slot.order, *id)).collect();
         ids.sort_unstable();
         ids.truncate(limit);
+        let jobs = self.encoder_jobs();
         let mut rows = Vec::with_capacity(ids.len());
         for (_, _, id) in ids {
             if let Some(record) = self.view().command(&id)? {
-                rows.push(self.summary(&id, &record));
+                let text = id.to_string();
+                let encoder_job = jobs.iter().find(|job| job.command_id == text).cloned();
+                rows.push(CommandSummary { encoder_job, ..self.summary(&id, &record) });
             }
         }
         Ok(rows)
@@ -286,6 +325,7 @@ impl Engine {
                 Some(why) => why.to_owned(),
                 None => String::new(),
             },
+            encoder_job: None,
             last_error: record.last_error.clone(),
         }
     }

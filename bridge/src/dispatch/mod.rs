@@ -11,6 +11,7 @@
 mod audit;
 mod begin;
 mod deliver;
+mod desk;
 mod doubt;
 mod effect;
 mod engine;
@@ -32,6 +33,7 @@ mod watch;
 mod work;
 
 pub use audit::Credentials;
+pub use desk::{EncoderJob, EncoderStage};
 pub use engine::{EngineError, Identity, State};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,

@@ -91,6 +91,7 @@ pub fn build(
             reachable: None,
             unreachable: String::new(),
             leases: std::collections::BTreeSet::new(),
+            freed: BTreeMap::new(),
             running: 0,
             probe_now,
             scan_now,

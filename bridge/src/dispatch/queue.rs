@@ -1,5 +1,6 @@
 //! Order: which commands could begin now. An index in memory over the live commands of the state, never a truth of its own.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(super) struct Slot {
     pub(super) waits_for: &'static str,
     pub(super) received: Duration,
     pub(super) object: String,
+    /// The encoder it needs, by the lock system's id.
+    pub(super) encoder: Option<String>,
 }
 
 impl Slot {
@@ -57,6 +60,7 @@ impl Slot {
             waits_for: "",
             received,
             object: record.object.clone(),
+            encoder: None,
         }
     }
 }
@@ -81,6 +85,14 @@ pub(super) struct Queue {
     live: [u64; 4],
     phases: [u64; 3],
     gaps: BTreeMap<LaneKey, (u64, u64, Duration)>,
+    /// By lock system and encoder, in the order of their turns: what is under way first.
+    at_encoders: BTreeMap<(String, String), BTreeSet<(bool, u32, u64, CommandId)>>,
+}
+
+/// Which encoder a command needs, and its place there.
+fn turn(id: CommandId, slot: &Slot) -> Option<((String, String), (bool, u32, u64, CommandId))> {
+    let encoder = slot.encoder.clone().filter(|_| slot.phase != Phase::InDoubt)?;
+    Some(((slot.lane.0.clone(), encoder), (slot.phase == Phase::Queued, slot.priority, slot.order, id)))
 }
 
 fn phase_index(phase: Phase) -> usize {
@@ -160,7 +172,23 @@ impl Queue {
         if let Some(count) = self.phases.get_mut(phase_index(slot.phase)) {
             *count += 1;
         }
+        if let Some((encoder, turn)) = turn(id, &slot) {
+            self.at_encoders.entry(encoder).or_default().insert(turn);
+        }
         self.slots.insert(id, slot);
+    }
+
+    /// Who needs this encoder, in the order of their turns.
+    pub(super) fn at_encoder(&self, system: &str, encoder: &str) -> impl Iterator<Item = CommandId> {
+        let turns = self.at_encoders.get(&(system.to_owned(), encoder.to_owned()));
+        turns.into_iter().flatten().map(|(.., id)| *id)
+    }
+
+    /// By lock system and encoder: who needs it, in the order of their turns. A doubt has left its encoder.
+    pub(super) fn at_encoders(&self) -> impl Iterator<Item = (&str, &str, impl Iterator<Item = CommandId>)> {
+        self.at_encoders
+            .iter()
+            .map(|((system, encoder), turns)| (system.as_str(), encoder.as_str(), turns.iter().map(|(.., id)| *id)))
     }
 
     /// Drops a command that ended.
@@ -176,6 +204,14 @@ impl Queue {
             lane.by_sequence.remove(&slot.lane_sequence);
             lane.local.remove(&(slot.order, *id));
             lane.safety.remove(&(slot.order, *id));
+        }
+        if let Some((encoder, turn)) = turn(*id, &slot)
+            && let Entry::Occupied(mut turns) = self.at_encoders.entry(encoder)
+        {
+            turns.get_mut().remove(&turn);
+            if turns.get().is_empty() {
+                turns.remove();
+            }
         }
     }
 

@@ -185,6 +185,7 @@ impl Engine {
         let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let gaps = self.gaps_to_tell();
         let lost = self.loss_to_tell();
+        let encoder_jobs = self.encoder_jobs();
         let journal_sequence = self.durable.through;
         self.feed.send_if_modified(|feed| {
             let old = feed.clone();
@@ -192,6 +193,7 @@ impl Engine {
             feed.credit_reason = reason;
             feed.lane_gaps = gaps;
             feed.lost = lost;
+            feed.encoder_jobs = encoder_jobs;
             feed.journal_sequence = journal_sequence;
             (feed.queued, feed.executing, feed.in_doubt, feed.outbox) =
                 (small(queued), small(executing), small(in_doubt), small(outbox));

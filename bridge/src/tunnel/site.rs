@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::limits::{LOST_RANGES, TUNNEL_VERSIONS};
+use lockbridge_protocol::proto::tunnel as wire;
 use lockbridge_protocol::proto::tunnel::{
     DeliveryRange, HealthReason, HealthReport, Hello, LockSystemDescription, LockSystemHealth,
 };
 use lockbridge_protocol::tunnel::frame::HEALTH_REASONS;
 
-use crate::dispatch::{Resume, TunnelFeed};
+use crate::dispatch::{EncoderJob, EncoderStage, Resume, TunnelFeed};
 use crate::health::{Health, Reason, ReasonCode, Scope};
 use crate::system::Description;
 
@@ -79,7 +81,25 @@ impl Site {
             quarantine: feed.quarantine.clone(),
             quarantine_left: feed.quarantine_left,
             lost: feed.lost.iter().take(LOST_RANGES).map(|(first, last)| range(*first, *last)).collect(),
+            encoder_jobs: feed.encoder_jobs.iter().map(job).collect(),
         }
+    }
+}
+
+fn job(job: &EncoderJob) -> wire::EncoderJob {
+    let stage = match job.stage {
+        EncoderStage::Waiting => wire::EncoderStage::Waiting,
+        EncoderStage::RemoveCard => wire::EncoderStage::RemoveCard,
+
+        EncoderStage::Preparing => wire::EncoderStage::Preparing,
+        EncoderStage::PresentCard => wire::EncoderStage::PresentCard,
+    };
+    wire::EncoderJob {
+        lock_system: job.lock_system.clone(),
+        encoder_external_id: job.encoder.clone(),
+        command_id: CommandId::parse(&job.command_id).map(|id| id.0.to_vec()).unwrap_or_default(),
+        stage: stage.into(),
+        position: job.position,
     }
 }
 

@@ -105,6 +105,7 @@ pub(super) static ROUTES: &[Route] = &[
     write("/access_methods/unlock_door", Verbs::Act, access_methods::unlock_door),
     read("/action_attempts/get", action_attempts::get),
     read("/action_attempts/list", action_attempts::list),
+    write("/action_attempts/cancel", Verbs::Act, action_attempts::cancel),
     read("/events/get", events::get),
     read("/events/list", events::list),
 ];

@@ -5,6 +5,7 @@
 //! late answer to the older one settles nothing.
 
 use lockbridge_protocol::ids::CommandId;
+use lockbridge_protocol::proto::tunnel::CancelCommand;
 use lockbridge_protocol::proto::tunnel::command::Body;
 use serde_json::{Value, json};
 
@@ -146,6 +147,22 @@ pub(crate) fn interact(
     Ok(command_id)
 }
 
+/// Asks to take back the command of an action attempt, in the lane of its target. Asked twice, the second finds it gone.
+pub(crate) fn cancel(work: &Work<'_>, system: &System, action_attempt_id: &str) -> Result<(), ModelError> {
+    let target = sql::one(
+        work.connection,
+        "SELECT command_id, lane FROM commands JOIN issued_command USING (command_id)
+         WHERE purpose = ?1 AND resource_id = ?2",
+        (Purpose::Attempt.name(), action_attempt_id),
+        |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)),
+    )?;
+    if let Some((command_id, lane)) = target {
+        let body = Body::CancelCommand(CancelCommand { command_id });
+        issue_in(work, system, lane, body, work.now_ms.saturating_add(INTERACTIVE_LIFE_MS), 0)?;
+    }
+    Ok(())
+}
+
 fn issue(
     work: &Work<'_>,
     system: &System,
@@ -153,9 +170,20 @@ fn issue(
     expires_at_ms: i64,
     max_start_delay_ms: u32,
 ) -> Result<CommandId, ModelError> {
+    let lane = lane_of(&body).unwrap_or_else(|| "system".to_owned());
+    issue_in(work, system, lane, body, expires_at_ms, max_start_delay_ms)
+}
+
+fn issue_in(
+    work: &Work<'_>,
+    system: &System,
+    lane: String,
+    body: Body,
+    expires_at_ms: i64,
+    max_start_delay_ms: u32,
+) -> Result<CommandId, ModelError> {
     // Only the removal of the holder makes everything older about the holder moot.
     let cancels_below = matches!(body, Body::DeleteUser(_));
-    let lane = lane_of(&body).unwrap_or_else(|| "system".to_owned());
     Ok(work.issue(NewCommand {
         bridge_id: system.bridge_id.clone(),
         lock_system: system.lock_system.clone(),

@@ -29,7 +29,7 @@ pub const PARTS: &[Part] = &[
             include_str!("sql/0003_lost.sql"),
         ],
     },
-    Part { name: "model", migrations: &[include_str!("sql/0001_model.sql")] },
+    Part { name: "model", migrations: &[include_str!("sql/0001_model.sql"), include_str!("sql/0002_progress.sql")] },
 ];
 
 /// Brings every part to this program's version, in one transaction.

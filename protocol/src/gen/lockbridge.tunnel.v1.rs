@@ -309,6 +309,24 @@ pub struct HealthReport {
     /// see DeliveryRange; only while the cloud has not answered for them
     #[prost(message, repeated, tag = "5")]
     pub lost: ::prost::alloc::vec::Vec<DeliveryRange>,
+    /// who is at an encoder and who waits for it; bounded, the first ones
+    #[prost(message, repeated, tag = "6")]
+    pub encoder_jobs: ::prost::alloc::vec::Vec<EncoderJob>,
+}
+/// A command that needs an encoder, while it has not ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EncoderJob {
+    #[prost(string, tag = "1")]
+    pub lock_system: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub encoder_external_id: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub command_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "EncoderStage", tag = "4")]
+    pub stage: i32,
+    /// 0: at the encoder; 1: the next one
+    #[prost(uint32, tag = "5")]
+    pub position: u32,
 }
 /// Deliveries whose decisions stood in a damaged part of the bridge's journal: they were acknowledged, and what became of
 /// them is not remembered. Told once the cloud holds every report that the journal still had, so that it knows every end
@@ -1134,6 +1152,45 @@ impl Priority {
             "PRIORITY_INTERACTIVE" => Some(Self::Interactive),
             "PRIORITY_CONVERGENT" => Some(Self::Convergent),
             "PRIORITY_BACKGROUND" => Some(Self::Background),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EncoderStage {
+    Unspecified = 0,
+    /// others are before it at this encoder
+    Waiting = 1,
+    /// the encoder is its own; the lock system is asked what it needs first
+    Preparing = 2,
+    /// the encoder was told; the card is to be presented and left there until the end is known
+    PresentCard = 3,
+    /// it is the next one, and the card before it is being taken off
+    RemoveCard = 4,
+}
+impl EncoderStage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENCODER_STAGE_UNSPECIFIED",
+            Self::Waiting => "ENCODER_STAGE_WAITING",
+            Self::Preparing => "ENCODER_STAGE_PREPARING",
+            Self::PresentCard => "ENCODER_STAGE_PRESENT_CARD",
+            Self::RemoveCard => "ENCODER_STAGE_REMOVE_CARD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENCODER_STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENCODER_STAGE_WAITING" => Some(Self::Waiting),
+            "ENCODER_STAGE_PREPARING" => Some(Self::Preparing),
+            "ENCODER_STAGE_PRESENT_CARD" => Some(Self::PresentCard),
+            "ENCODER_STAGE_REMOVE_CARD" => Some(Self::RemoveCard),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The engine with a log and a store in memory, a lock system that follows a script, and the runtime's paused clock.
 
 mod audit;
+mod desk;
 mod full;
 mod life;
 mod loss;
@@ -446,6 +447,7 @@ fn system_config() -> LockSystemConfig {
         connections: 2,
         call_timeout: Duration::from_secs(15),
         encode_timeout: Duration::from_secs(30),
+        card_removal: Duration::from_secs(3),
         probe_interval: Duration::from_secs(15),
         inventory_interval: Duration::from_secs(900),
         kind: LockSystemKind::SaltoSpace(SaltoSpaceConfig {

@@ -43,6 +43,7 @@ impl Bench {
             grant_id: format!("grant-{user}"),
             lock_system: String::new(),
             encoder: "desk".into(),
+            command_id: String::new(),
             operation: None,
         };
         let encode = |done| EngineRequest::EncodeLocally { request, who: "uid 1".into(), done };

@@ -117,6 +117,7 @@ async fn a_known_grant_is_encoded_on_site_without_the_cloud() {
         grant_id: grant.into(),
         lock_system: String::new(),
         encoder: String::new(),
+        command_id: String::new(),
         operation: None,
     };
     let local = async |bench: &Bench, grant: &str| {

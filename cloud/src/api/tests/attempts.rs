@@ -160,3 +160,38 @@ async fn a_card_encoded_on_site_without_the_cloud_is_learnt_once() {
     assert_eq!(events.iter().filter(|event| *event == "acs_credential.issued").count(), 1);
     assert_eq!(events.iter().filter(|event| *event == "acs_credential.reissued").count(), 0);
 }
+
+#[tokio::test]
+async fn a_pending_attempt_shows_its_place_as_its_own_bridge_tells_it() {
+    let (hotel, _, method) = ready().await;
+    let attempt = hotel.encode(&method).await;
+    assert_eq!(attempt["progress"], Value::Null, "nothing was told yet");
+    let given = hotel.commands().await;
+    hotel.at_encoder(BRIDGE, &given[0], proto::EncoderStage::Waiting, 2).await;
+    assert_eq!(hotel.attempt(&attempt).await["progress"], json!({"stage": "waiting", "position": 2}));
+    hotel.at_encoder("another-bridge", &given[0], proto::EncoderStage::PresentCard, 0).await;
+    assert_eq!(hotel.attempt(&attempt).await["progress"], json!({"stage": "waiting", "position": 2}));
+    hotel.at_encoder(BRIDGE, &given[0], proto::EncoderStage::PresentCard, 0).await;
+    assert_eq!(hotel.attempt(&attempt).await["progress"], json!({"stage": "present_card", "position": 0}));
+    hotel.succeed(&given[0]).await;
+    assert_eq!(hotel.attempt(&attempt).await["progress"], Value::Null, "an end has no place");
+    hotel.at_encoder(BRIDGE, &given[0], proto::EncoderStage::Waiting, 1).await;
+    assert_eq!(hotel.attempt(&attempt).await["progress"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_cancel_goes_into_the_lane_of_its_target_and_is_refused_after_the_end() {
+    let (hotel, _, method) = ready().await;
+    let attempt = hotel.encode(&method).await;
+    let given = hotel.commands().await;
+    let body = json!({"action_attempt_id": attempt["action_attempt_id"]});
+    assert_eq!(hotel.post("/action_attempts/cancel", body.clone()).await["action_attempt"]["status"], "pending");
+    let cancels = hotel.commands().await;
+    let proto::command::Body::CancelCommand(cancel) = &cancels[0].body else { panic!("no cancel") };
+    assert_eq!((&cancel.command_id, &cancels[0].lane), (&given[0].id, &given[0].lane));
+    hotel.update(&given[0], proto::CommandState::Cancelled, proto::Evidence::default(), "").await;
+    let ended = hotel.attempt(&attempt).await;
+    assert!(text(&ended["error"]["message"]).contains("cancelled"), "{ended}");
+    let (_, refused) = hotel.refused("/action_attempts/cancel", body).await;
+    assert_eq!(refused["type"], "action_attempt_ended", "{refused}");
+}

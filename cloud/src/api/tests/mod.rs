@@ -181,6 +181,27 @@ impl Hotel {
         self.store.write(move |tx| ingest.health(tx, now, BRIDGE, &health)).await.expect("health");
     }
 
+    /// A bridge tells how far a command has come at its encoder.
+    async fn at_encoder(&self, bridge_id: &'static str, given: &Given, stage: proto::EncoderStage, position: u32) {
+        let (ingest, now, audience) = (self.ingest.clone(), self.now(), self.audience.clone());
+        let job = proto::EncoderJob {
+            command_id: given.id.clone(),
+            stage: stage.into(),
+            position,
+            ..proto::EncoderJob::default()
+        };
+        let health = proto::HealthReport { encoder_jobs: vec![job], ..proto::HealthReport::default() };
+        let told = self.store.write(move |tx| {
+            tx.execute(
+                "INSERT OR IGNORE INTO bridges (bridge_id, workspace_id, site_id, display_name, software_version, audit_key,
+                                                generation, created_at_ms) VALUES (?1, ?2, ?3, 'host', '0.1.0', x'05', 1, ?4)",
+                (bridge_id, &audience.workspace_id, &audience.site_id, START),
+            )?;
+            ingest.health(tx, now, bridge_id, &health)
+        });
+        told.await.expect("health");
+    }
+
     /// A report from the site, a second before now.
     async fn told(&self, body: Told) {
         let (ingest, now) = (self.ingest.clone(), self.now());

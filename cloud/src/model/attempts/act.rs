@@ -154,6 +154,18 @@ pub(crate) fn unlock(work: &Work<'_>, entrance: &Device) -> Result<Attempt, Mode
     send(work, &system, body, &attempt)
 }
 
+/// Asks the bridge to take a pending attempt back. It ends as cancelled if it had not begun, and as it ends otherwise.
+pub(crate) fn cancel(work: &Work<'_>, id: &str) -> Result<Attempt, ModelError> {
+    let attempt = get(work, id)?;
+    if attempt.is_over(work.now_ms) {
+        let message = format!("action attempt {id} has ended; what it did stays");
+        return Err(ModelError::refused("action_attempt_ended", message));
+    }
+    let system = systems::get(work, &attempt.acs_system_id)?;
+    commands::cancel(work, &system, id)?;
+    Ok(attempt)
+}
+
 fn send(work: &Work<'_>, system: &System, body: Body, attempt: &str) -> Result<Attempt, ModelError> {
     commands::interact(work, system, body, attempt)?;
     get(work, attempt)

@@ -5,12 +5,14 @@
 //! it change its mind when a late report arrives.
 
 mod act;
+mod progress;
 mod settle;
 
 use rusqlite::Row;
 use serde_json::{Value, json};
 
-pub(crate) use act::{Device, assign_card, encode, scan, scan_to_assign, unlock};
+pub(crate) use act::{Device, assign_card, cancel, encode, scan, scan_to_assign, unlock};
+pub(crate) use progress::progress;
 pub use settle::sweep;
 pub(crate) use settle::{abandon, doubt, fail, succeed};
 
@@ -61,11 +63,13 @@ pub(crate) struct Attempt {
     pub(crate) rights_revision: i64,
     pub(crate) in_doubt: bool,
     pub(crate) deadline_at: i64,
+    stage: Option<String>,
+    turn: Option<i64>,
 }
 
 /// Columns in the order [`Attempt::read`] expects.
 pub(crate) const COLUMNS: &str = "action_attempt_id, action_type, status, result, error_type, error_message, acs_system_id, acs_credential_id, \
-     rights_revision, in_doubt, deadline_at";
+     rights_revision, in_doubt, deadline_at, stage, turn";
 
 impl Attempt {
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -81,6 +85,8 @@ impl Attempt {
             rights_revision: row.get(8)?,
             in_doubt: row.get(9)?,
             deadline_at: row.get(10)?,
+            stage: row.get(11)?,
+            turn: row.get(12)?,
         })
     }
 
@@ -117,10 +123,12 @@ impl Attempt {
             "error" => ("error", Value::Null, json!({"type": self.error_type, "message": self.error_message})),
             _ => ("pending", Value::Null, Value::Null),
         };
+        let progress = self.stage.as_ref().filter(|_| status == "pending");
         Ok(json!({
             "action_attempt_id": self.action_attempt_id,
             "action_type": self.action_type,
             "status": status,
+            "progress": progress.map(|stage| json!({"stage": stage, "position": self.turn})),
             "result": result,
             "error": error,
         }))

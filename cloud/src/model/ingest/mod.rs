@@ -16,7 +16,7 @@ use lockbridge_protocol::proto::tunnel::{CommandState, HealthReport, LockSystemD
 use lockbridge_protocol::signed::command::VerifiedCommand;
 use rusqlite::{Connection, Transaction};
 
-use super::{ModelError, Work, sql};
+use super::{ModelError, Work, attempts, sql};
 use crate::authority::{Authority, IssueError};
 use crate::hub::Ingest;
 use crate::store::{StoreError, bridges};
@@ -85,7 +85,10 @@ impl Ingest for ModelIngest {
         bridge_id: &str,
         health: &HealthReport,
     ) -> Result<(), StoreError> {
-        self.work(tx, now_ms, bridge_id, |work| link::health(work, bridge_id, health))
+        self.work(tx, now_ms, bridge_id, |work| {
+            link::health(work, bridge_id, health)?;
+            attempts::progress(work, bridge_id, &health.encoder_jobs)
+        })
     }
 
     fn hello(

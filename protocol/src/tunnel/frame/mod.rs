@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
-use crate::limits::{BATCH_BYTES, BATCH_ITEMS, COMMAND_BYTES, FRAME_BYTES, LOST_RANGES, REPORT_BYTES};
+use crate::limits::{BATCH_BYTES, BATCH_ITEMS, COMMAND_BYTES, ENCODER_JOBS, FRAME_BYTES, LOST_RANGES, REPORT_BYTES};
 use crate::proto::tunnel::{BridgeFrame, Hello, HubFrame, Signed, bridge_frame, hub_frame};
 
 /// Lock systems one Hello may describe: far more than one site has.
@@ -163,6 +163,7 @@ impl Frame for BridgeFrame {
             bridge_frame::Body::Health(health) => {
                 at_most("lock systems in a health report", health.lock_systems.len(), LOCK_SYSTEMS)?;
                 at_most("lost ranges in a health report", health.lost.len(), LOST_RANGES)?;
+                at_most("encoder jobs in a health report", health.encoder_jobs.len(), ENCODER_JOBS)?;
                 at_most("reasons in a health report", health.reasons.len(), HEALTH_REASONS)
             }
             bridge_frame::Body::Credit(credit) => at_most("credit totals", credit.totals.len(), 16),

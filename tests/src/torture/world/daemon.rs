@@ -348,6 +348,7 @@ fn system_config() -> LockSystemConfig {
         connections: 4,
         call_timeout: Duration::from_secs(15),
         encode_timeout: Duration::from_secs(30),
+        card_removal: Duration::from_secs(3),
         probe_interval: Duration::from_secs(15),
         inventory_interval: Duration::from_secs(900),
         kind: LockSystemKind::SaltoSpace(SaltoSpaceConfig {

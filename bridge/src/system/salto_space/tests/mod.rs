@@ -44,6 +44,7 @@ fn config(transport: ShipTransport) -> LockSystemConfig {
         connections: 2,
         call_timeout: Duration::from_secs(10),
         encode_timeout: Duration::from_secs(20),
+        card_removal: Duration::from_secs(3),
         probe_interval: Duration::from_secs(15),
         inventory_interval: Duration::from_secs(900),
         kind: LockSystemKind::SaltoSpace(SaltoSpaceConfig {
