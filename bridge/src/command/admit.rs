@@ -149,7 +149,10 @@ pub fn may_run_without_time(priority: Priority, body: &Body) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lockbridge_protocol::proto::tunnel::{Command, Mode, PutGrant};
+    use lockbridge_protocol::proto::tunnel::{
+        AssignCard, Command, DeleteCredential, DeleteGrant, DeleteUser, EncodeCredential, Mode, PutCredential,
+        PutGrant, ScanCredential, ScanToAssign, SuspendUser,
+    };
 
     use super::*;
 
@@ -199,12 +202,45 @@ mod tests {
     }
 
     #[test]
+    fn a_revoke_names_the_grant_or_credential_that_its_elders_are_about() {
+        let grant = |body: Body| assert_eq!(object_of(&body), "grant:g1", "{body:?}");
+        grant(Body::PutGrant(PutGrant { grant_id: "g1".into(), ..PutGrant::default() }));
+        grant(Body::DeleteGrant(DeleteGrant { grant_id: "g1".into(), ..DeleteGrant::default() }));
+        let credential = |body: Body| assert_eq!(object_of(&body), "credential:c1", "{body:?}");
+        let id = || "c1".to_owned();
+        credential(Body::PutCredential(PutCredential { credential_id: id(), ..PutCredential::default() }));
+        credential(Body::DeleteCredential(DeleteCredential { credential_id: id(), ..DeleteCredential::default() }));
+        credential(Body::AssignCard(AssignCard { credential_id: id(), ..AssignCard::default() }));
+        credential(Body::EncodeCredential(EncodeCredential { credential_id: id(), ..EncodeCredential::default() }));
+        credential(Body::ScanToAssign(ScanToAssign { credential_id: id(), ..ScanToAssign::default() }));
+        assert_eq!(object_of(&Body::SuspendUser(SuspendUser::default())), "suspension");
+        assert_eq!(
+            object_of(&Body::DeleteUser(DeleteUser::default())),
+            "",
+            "it overtakes by its place, not by an object"
+        );
+    }
+
+    #[test]
+    fn without_a_clock_run_revokes_and_what_writes_no_date() {
+        let read = Body::ScanCredential(ScanCredential::default());
+        let write = Body::EncodeCredential(EncodeCredential::default());
+        assert!(may_run_without_time(Priority::Interactive, &read));
+        assert!(!may_run_without_time(Priority::Interactive, &write));
+        assert!(!may_run_without_time(Priority::Convergent, &Body::PutGrant(PutGrant::default())));
+        assert!(may_run_without_time(Priority::Safety, &Body::DeleteGrant(DeleteGrant::default())));
+    }
+
+    #[test]
     fn time_and_order_are_checked() {
         let lane = LaneRecord { next: 4, ended_ahead: vec![6], cancels_below: 3, ..LaneRecord::default() };
         let ask = |sequence, expires| code(check_state(verified(sequence, expires), &fresh(&lane), NOW));
         assert_eq!(ask(4, NOW + 1), "accepted None");
         assert_eq!(ask(4, NOW), "accepted Some(Expired)");
         assert_eq!(ask(4, NOW - 8 * 24 * 3_600_000), "expired_beyond_memory");
+        let memory = i64::try_from(TOMBSTONE_PAST_EXPIRY.as_millis()).expect("days");
+        assert_eq!(ask(4, NOW - memory), "accepted Some(Expired)", "remembered to the last moment");
+        assert_eq!(ask(4, NOW - memory - 1), "expired_beyond_memory");
         assert_eq!(ask(2, NOW + 1), "accepted Some(Superseded)");
         assert_eq!(ask(3, NOW + 1), "lane_sequence_reuse");
         assert_eq!(ask(6, NOW + 1), "lane_sequence_reuse");

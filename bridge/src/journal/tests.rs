@@ -495,3 +495,26 @@ impl DiskFile for FaultFile {
         self.file.length()
     }
 }
+
+#[test]
+fn what_was_journaled_since_an_entry_is_told_in_whole_segments() {
+    let state = tempfile::tempdir().expect("a folder");
+    let (journal, _) = Journal::open(state.path(), small(Arc::new(RealDisk))).expect("opens");
+    for number in 0..60_u8 {
+        append_durably(&journal, &[number; 400]);
+    }
+    let starts: Vec<u64> = journal.shared.segments().list.iter().map(|segment| segment.start.next).collect();
+    assert!(starts.len() > 3, "{starts:?}");
+    let segments = |count: usize| count as u64 * 4096;
+    assert_eq!(journal.bytes_since(0), segments(starts.len()));
+    assert_eq!(journal.bytes_since(starts[1] - 1), segments(starts.len() - 1));
+    assert_eq!(journal.bytes_since(starts[1]), segments(starts.len() - 2), "that segment began with the entry itself");
+    assert_eq!(journal.bytes_since(1_000), 0);
+}
+
+#[test]
+fn only_a_full_disk_is_waited_for_at_the_start() {
+    let failed = |kind: io::ErrorKind| OpenError::Io { attempted: "write", path: PathBuf::new(), source: kind.into() };
+    assert!(failed(io::ErrorKind::StorageFull).is_full() && failed(io::ErrorKind::QuotaExceeded).is_full());
+    assert!(!failed(io::ErrorKind::PermissionDenied).is_full());
+}

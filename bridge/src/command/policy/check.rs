@@ -7,7 +7,7 @@ use super::{Policy, SystemPolicy};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 /// A stay of thirty-one days from noon to noon, started late, is still thirty-one days.
-const VALIDITY_TOLERANCE_MS: i64 = DAY_MS;
+pub(super) const VALIDITY_TOLERANCE_MS: i64 = DAY_MS;
 
 /// When the question is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use lockbridge_protocol::proto::tunnel::{DeleteGrant, EncodeCredential, Priority, PutGrant, UnlockEntrance};
 
-use super::check::matches_pattern;
+use super::check::{VALIDITY_TOLERANCE_MS, matches_pattern};
 use super::*;
 
 const NOW: i64 = 1_800_000_000_000;
@@ -68,6 +68,10 @@ fn kinds_doors_and_validity_are_bounded() {
     assert_eq!(ask("put_grant", &grant("gym2", 2)), "policy:entrance");
     assert_eq!(ask("put_grant", &grant("101", 33)), "policy:max_validity");
     assert_eq!(ask("put_grant", &grant("101", 0)), "policy:max_validity");
+    let ending = |end| Body::PutGrant(PutGrant { ends_at_ms: NOW + end, starts_at_ms: NOW, ..PutGrant::default() });
+    let longest = 31 * DAY + VALIDITY_TOLERANCE_MS;
+    assert_eq!(ask("put_grant", &ending(longest)), "allowed");
+    assert_eq!(ask("put_grant", &ending(longest + 1)), "policy:max_validity");
     assert_eq!(ask("put_user", &grant("101", 1)), "policy:allow");
     let unlock = Body::UnlockEntrance(UnlockEntrance { entrance_external_id: "101".into() });
     assert_eq!(ask("unlock_entrance", &unlock), "policy:allow");
@@ -117,6 +121,65 @@ fn hours_are_of_the_sites_clock_and_may_cross_midnight() {
         rule(ruled(Some(&policy), Moment::Begin, facts, &encode(), 0))
     };
     assert_eq!((at(23), at(5), at(6), at(12)), ("allowed", "allowed", "policy:hours", "policy:hours"));
+}
+
+#[test]
+fn hours_begin_with_their_first_moment_and_end_before_their_last() {
+    let policy = policy("allow = [\"*\"]\nhours = \"08:00-20:00\"");
+    let at = |hour, minute, second| {
+        let facts = Facts {
+            local_time: Time::constant(hour, minute, second, 0),
+            ..facts("encode_credential", Priority::Interactive)
+        };
+        rule(ruled(Some(&policy), Moment::Begin, facts, &encode(), 0)) == "allowed"
+    };
+    assert!(at(8, 0, 0) && at(19, 59, 59) && at(12, 0, 0));
+    assert!(!at(7, 59, 59) && !at(20, 0, 0) && !at(0, 0, 0));
+}
+
+#[test]
+fn an_attempt_counts_towards_its_encoder_and_each_of_its_rooms() {
+    let rooms = ["101".to_owned(), "102".to_owned()];
+    assert_eq!(subjects(&encode(), &rooms), ["encodes:desk", "room:101", "room:102"]);
+    assert_eq!(subjects(&grant("101", 1), &rooms), ["grants"]);
+    assert_eq!(subjects(&Body::DeleteGrant(DeleteGrant::default()), &rooms), [""; 0]);
+    let policy = policy("allow = [\"*\"]\nencodes_per_hour = 5\nencodes_per_day = 9");
+    let interactive = facts("encode_credential", Priority::Interactive);
+    let asked = |at_desk: u64| {
+        let rate = move |subject: &str, hours: u64| if subject == "encodes:desk" && hours == 24 { at_desk } else { 0 };
+        rule(check(Some(&policy), Moment::Begin, interactive, &encode(), &[], &rate))
+    };
+    assert_eq!((asked(8), asked(9)), ("allowed", "policy:encodes_per_day"));
+}
+
+#[test]
+fn a_door_is_opened_from_afar_only_where_the_policy_allows_that_door() {
+    let policy = policy("allow = [\"unlock_entrance\"]\nentrances = [\"1*\"]");
+    let ask = |entrance: &str| {
+        let unlock = Body::UnlockEntrance(UnlockEntrance { entrance_external_id: entrance.into() });
+        rule(ruled(Some(&policy), Moment::Accept, facts("unlock_entrance", Priority::Interactive), &unlock, 0))
+    };
+    assert_eq!((ask("101"), ask("201")), ("allowed", "policy:entrance"));
+}
+
+#[test]
+fn a_file_is_read_up_to_its_bound_and_mistakes_are_told_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.toml");
+    let sized = |bytes: usize| {
+        let text = "version = 3\n[systems.\"*\"]\nallow = [\"*\"]\n#";
+        std::fs::write(&path, format!("{text}{}", "x".repeat(bytes - text.len()))).expect("writes");
+        Policy::load(&path)
+    };
+    assert_eq!(sized(256 * 1024).expect("at the bound").version, 3);
+    let Err(PolicyError::Unreadable { reason, .. }) = sized(256 * 1024 + 1) else { panic!("one over the bound") };
+    assert!(reason.contains("262145 bytes"), "{reason}");
+    let told = Policy::parse("version = 0\n[systems]\n").expect_err("two mistakes").to_string();
+    assert_eq!(
+        told,
+        "the policy file has 2 mistake(s): `version`: expected a whole number from 1; `systems`: expected at least one table \
+         `[systems.<name>]` or `[systems.\"*\"]`"
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits;
 use crate::proto::tunnel::command::Body;
-use crate::proto::tunnel::{DeleteGrant, EncodeCredential, KeyOperation, PutGrant, SuspendUser, User};
+use crate::proto::tunnel::{
+    DeleteGrant, EncodeCredential, GrantMethod, KeyOperation, PutGrant, PutUser, SuspendUser, User,
+};
 use crate::signed::REPORT_TYPE;
 
 fn key(seed: u8) -> SigningKey {
@@ -142,6 +144,7 @@ fn impossible_fields_are_named() {
         ("lane_sequence", Command { lane_sequence: 0, ..command(grant()) }),
         ("expires_at_ms", Command { expires_at_ms: 0, ..command(grant()) }),
         ("not_before_ms", Command { not_before_ms: 61_000, ..command(grant()) }),
+        ("not_before_ms", Command { not_before_ms: -1, ..command(grant()) }),
         ("cancels_below", Command { cancels_below: 1, ..command(grant()) }),
         ("max_start_delay_ms", Command { max_start_delay_ms: 60_001, ..command(encode()) }),
         ("not_before_ms", Command { not_before_ms: 0, ..command(encode()) }),
@@ -163,6 +166,64 @@ fn impossible_fields_are_named() {
 }
 
 #[test]
+fn what_is_just_possible_is_taken() {
+    let delete = || Body::DeleteGrant(DeleteGrant { grant_id: "g".into(), user_id: "u".into() });
+    for (what, command) in [
+        ("begins at once", Command { not_before_ms: 0, ..command(grant()) }),
+        ("begins just before its end", Command { not_before_ms: 60_999, ..command(grant()) }),
+        ("reaches up to itself", Command { cancels_below: 3, ..command(delete()) }),
+        ("the longest start delay", Command { max_start_delay_ms: 60_000, ..command(encode()) }),
+        ("the longest interactive life", Command { expires_at_ms: 121_000, ..command(encode()) }),
+    ] {
+        assert!(outcome(&command).is_ok(), "{what}: {:?}", outcome(&command));
+    }
+    let Body::PutGrant(good) = grant() else { unreachable!() };
+    for (what, body) in [
+        ("no end", PutGrant { ends_at_ms: 0, ..good.clone() }),
+        ("the shortest", PutGrant { ends_at_ms: 1_001, ..good.clone() }),
+        ("a card and a mobile key", PutGrant { methods: vec![method(1), method(2)], ..good.clone() }),
+    ] {
+        let outcome = outcome(&command(Body::PutGrant(body)));
+        assert!(outcome.is_ok(), "{what}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_person_is_valid_from_a_moment_to_a_later_one() {
+    let valid = |starts_at_ms, ends_at_ms| {
+        let user =
+            User { user_id: "u".into(), full_name: "Jane Doe".into(), starts_at_ms, ends_at_ms, ..User::default() };
+        match outcome(&command(Body::PutUser(PutUser { user: Some(user), revision: 1 }))) {
+            Ok(_) => true,
+            Err(CommandError::Field { field: "user.ends_at_ms", .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert!(valid(0, 0) && valid(0, 1) && valid(5, 0) && valid(5, 6));
+    assert!(!valid(-1, 0) && !valid(0, -1) && !valid(5, 5) && !valid(6, 5) && !valid(-2, -1));
+}
+
+#[test]
+fn every_refusal_has_the_code_that_the_cloud_knows() {
+    let codes = [
+        (CommandError::TooLarge { bytes: 1 }, "too_large"),
+        (CommandError::SignatureCount { found: 0 }, "signature_invalid"),
+        (CommandError::Signature, "signature_invalid"),
+        (CommandError::NotCanonical, "not_canonical"),
+        (CommandError::Version { found: 2 }, "version_unsupported"),
+        (CommandError::Foreign { what: "site" }, "foreign_command"),
+        (CommandError::Field { field: "lane", problem: "is empty" }, "invalid_field"),
+    ];
+    for (error, code) in codes {
+        assert_eq!(error.code(), code);
+    }
+}
+
+fn method(medium: i32) -> GrantMethod {
+    GrantMethod { access_method_id: "m".into(), credential_id: "c".into(), medium }
+}
+
+#[test]
 fn impossible_bodies_are_named() {
     let Body::PutGrant(good) = grant() else { unreachable!() };
     let user = good.user.clone().expect("there");
@@ -173,6 +234,11 @@ fn impossible_bodies_are_named() {
         ("entrance_external_ids", PutGrant { entrance_external_ids: vec![], ..good.clone() }),
         ("entrance_external_ids", PutGrant { entrance_external_ids: vec![String::new()], ..good.clone() }),
         ("ends_at_ms", PutGrant { ends_at_ms: 1_000, ..good.clone() }),
+        ("ends_at_ms", PutGrant { ends_at_ms: 999, ..good.clone() }),
+        ("ends_at_ms", PutGrant { ends_at_ms: -1, ..good.clone() }),
+        ("ends_at_ms", PutGrant { starts_at_ms: 0, ..good.clone() }),
+        ("methods.medium", PutGrant { methods: vec![method(0)], ..good.clone() }),
+        ("methods.medium", PutGrant { methods: vec![method(99)], ..good.clone() }),
     ] {
         match outcome(&command(Body::PutGrant(body))) {
             Err(CommandError::Field { field, .. }) => assert_eq!(field, name),
