@@ -98,3 +98,7 @@ pub const HISTORY_LOOK: Duration = Duration::from_secs(2);
 pub const SHOWN_QUEUE: usize = 20;
 /// Doubts shown on the status page.
 pub const SHOWN_DOUBTS: usize = 50;
+/// Orders of front desks that are carried out at the same time, over all of them; one more is told that all is busy.
+pub const DESK_JOBS: usize = 64;
+/// An equal order of the front desk within this time is answered from memory if its first answer may have got lost.
+pub const DESK_REPEAT: Duration = Duration::from_secs(600);

@@ -240,6 +240,7 @@ impl Engine {
                 now_ms: self.clock.wall_ms(),
                 revoked: &revoked,
                 compensates: !loaded.record.operator.is_empty(),
+                desk: loaded.command.desk.as_ref(),
             },
         ))
     }
@@ -419,9 +420,10 @@ impl Engine {
     }
 }
 
-/// Given by the bridge itself, not by a person on site ("uid ...") and not by the cloud.
+/// Given by the bridge itself, not by a person on site ("uid ..."), its front desk, or the cloud.
 fn is_own(record: &CommandRecord) -> bool {
-    !record.operator.is_empty() && !record.operator.starts_with("uid ")
+    let operator = record.operator.as_str();
+    !operator.is_empty() && !operator.starts_with("uid ") && !operator.starts_with(super::front_desk::OPERATOR)
 }
 
 /// As the journal writes it.

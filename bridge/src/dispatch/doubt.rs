@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::tunnel::{
-    CommandState, DeleteCredential, Evidence, Mode, PutUser, User, command::Body,
+    CommandState, DeleteCredential, DeleteUser, Evidence, Mode, PutUser, User, command::Body,
 };
 use tokio::sync::oneshot;
 
@@ -230,7 +230,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn close_doubt(
+    pub(super) async fn close_doubt(
         &mut self,
         id: CommandId,
         loaded: &Loaded,
@@ -248,6 +248,18 @@ impl Engine {
     pub(super) async fn compensate(&mut self, loaded: &Loaded) -> Result<Option<CommandId>, EngineError> {
         let lock_system = loaded.record.lock_system.clone();
         let Some(user_id) = user_of(&loaded.body).map(str::to_owned) else { return Ok(None) };
+        if loaded.command.desk.is_some()
+            && let Some(order) = self.stays.get(&lock_system, &user_id).cloned()
+        {
+            // A key of the front desk is a holder of its own, so forgetting the holder makes its card worthless.
+            let lane = (lock_system.clone(), loaded.record.lane.clone());
+            if let Some(waits) = self.queue.safety_in(&lane) {
+                return Ok(Some(waits));
+            }
+            let body = Body::DeleteUser(DeleteUser { user_id });
+            let operator = loaded.record.operator.clone();
+            return self.give_ordered(body, &lock_system, &lane.1, &operator, Some(order)).await.map(Some);
+        }
         let credential_id = match &loaded.body {
             Body::EncodeCredential(encode) => Some(encode.credential_id.clone()),
             Body::AssignCard(assign) => Some(assign.credential_id.clone()),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Credentials;
 use super::effect::Ended;
+use super::front_desk::{Jobs, Stays};
 use super::log::Log;
 use super::queue::{LaneKey, Queue, Slot};
 use super::work::Work;
@@ -171,6 +172,9 @@ pub(super) struct Engine {
     pub(super) questions: HashMap<CommandId, Question>,
     pub(super) effects: JoinSet<Ended>,
     pub(super) desk: HashMap<CommandId, oneshot::Sender<Result<Report, ControlError>>>,
+    /// Keys of the front desk by holder, and its orders that are being carried out.
+    pub(super) stays: Stays,
+    pub(super) jobs: Jobs,
     pub(super) session: super::session::Credits,
     pub(super) loss: super::loss::Loss,
     pub(super) feed: watch::Sender<TunnelFeed>,
@@ -271,6 +275,7 @@ impl Engine {
         if self.meta.brake {
             self.health.raise(Scope::Bridge, ReasonCode::Brake, "set before the last start");
         }
+        self.recover_stays()?;
         for (id, record) in commands {
             self.restarted(id, &record).await?;
         }

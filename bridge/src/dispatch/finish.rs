@@ -205,6 +205,8 @@ impl Engine {
         detail: &Detail,
         closing: Closing,
     ) -> Result<(), EngineError> {
+        // What follows from an end is written before it, as a compensation is.
+        self.desk_follows(id, loaded, state).await?;
         let facts = self.facts_of(loaded, &detail.change)?;
         let mut update = Self::update_of(id, loaded, state, life.attempt);
         update.error.clone_from(&detail.error);
@@ -255,6 +257,7 @@ impl Engine {
             })
         };
         self.append(body, Reserve::Safety).await?;
+        self.desk_ended(id, loaded, state, detail);
         if let Some(done) = self.desk.remove(id) {
             self.answer(done, Ok(report));
         }
@@ -315,6 +318,8 @@ impl Engine {
                     _ => None,
                 },
                 lock_system: loaded.record.lock_system.clone(),
+                kind: loaded.record.kind.clone(),
+                desk: loaded.command.desk.clone(),
             });
         }
         update

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::front_desk::{DeskAnswers, DeskOrderRequest};
 use crate::system::{Intake, OperationError, Probe};
 
 /// The engine stopped, or refuses what was asked on site.
@@ -309,6 +310,13 @@ pub enum EngineRequest {
         who: String,
         /// Answered at the end of the command.
         done: oneshot::Sender<Result<Report, ControlError>>,
+    },
+    /// The front desk's property software asks for something; answered as far as it is known.
+    FrontDesk {
+        /// What.
+        order: Box<DeskOrderRequest>,
+        /// Told at most twice: in doubt, and what came of it.
+        answers: DeskAnswers,
     },
     /// The brake (rule I9); answered when durable.
     Brake {

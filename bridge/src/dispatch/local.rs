@@ -3,7 +3,7 @@
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{BrakeChanged, PolicyLoaded, Received, entry};
 use lockbridge_protocol::proto::tunnel::{
-    Command, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body,
+    Command, DeskOrder, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body,
 };
 use lockbridge_protocol::signed::command::{VERSION, kind_of, mode_of, priority_of};
 use lockbridge_protocol::signed::sha256;
@@ -58,6 +58,7 @@ impl Engine {
             EngineRequest::EncodeLocally { request, who, done } => {
                 return self.encode_locally(request, &who, done).await;
             }
+            EngineRequest::FrontDesk { order, answers } => return self.desk_order(*order, answers).await,
             EngineRequest::Brake { on, who, done } => return self.brake(on, who, done).await,
             EngineRequest::ReloadPolicy(done) => {
                 let result = self.load_policy().await?;
@@ -111,6 +112,18 @@ impl Engine {
         lane: &str,
         operator: &str,
     ) -> Result<CommandId, EngineError> {
+        self.give_ordered(body, lock_system, lane, operator, None).await
+    }
+
+    /// The same, because the front desk asked for it.
+    pub(super) async fn give_ordered(
+        &mut self,
+        body: Body,
+        lock_system: &str,
+        lane: &str,
+        operator: &str,
+        desk: Option<DeskOrder>,
+    ) -> Result<CommandId, EngineError> {
         let id = CommandId(rand::random());
         let expires_at_ms = self.clock.wall_ms().saturating_add(LOCAL_LIFE_MS);
         let command = Command {
@@ -122,6 +135,7 @@ impl Engine {
             mode: mode_of(&body) as i32,
             expires_at_ms,
             body: Some(body.clone()),
+            desk,
             ..Command::default()
         };
         let payload = command.encode_to_vec();

@@ -15,6 +15,7 @@ mod doubt;
 mod effect;
 mod engine;
 mod finish;
+mod front_desk;
 mod handle;
 mod intake;
 mod judge;
@@ -33,6 +34,7 @@ mod work;
 
 pub use audit::Credentials;
 pub use engine::{EngineError, Identity, State};
+pub use front_desk::{DeskAnswer, DeskAnswers, DeskOrderRequest, DeskRoom, DeskWish, Done};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,
     LaneGapNotice, LiftAnswer, OutboxReader, QuarantineStatus, Resume, TunnelFeed,

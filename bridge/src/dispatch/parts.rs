@@ -128,6 +128,8 @@ pub fn build(
         questions: HashMap::new(),
         effects: JoinSet::new(),
         desk: HashMap::new(),
+        stays: super::front_desk::Stays::default(),
+        jobs: super::front_desk::Jobs::default(),
         session: super::session::Credits::default(),
         loss: super::loss::Loss::found(&parts.damaged),
         feed,

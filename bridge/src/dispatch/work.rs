@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::{CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body};
+use lockbridge_protocol::proto::tunnel::{
+    CommandError, DeskOrder, Evidence, KeyOperation, Medium, TruthLevel, command::Body,
+};
 
 use crate::config::{LockSystemConfig, LockSystemKind, RightsMode};
 use crate::grant::{Catalog, Holder, plan};
@@ -89,6 +91,8 @@ pub(super) struct Context<'a> {
     pub(super) revoked: &'a BTreeSet<String>,
     /// Given on site: a revoke then compensates a doubt and leaves the wish in force.
     pub(super) compensates: bool,
+    /// What the front desk asked, if it did.
+    pub(super) desk: Option<&'a DeskOrder>,
 }
 
 /// The holder that a body is about.
@@ -168,6 +172,9 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
             let mut holder = context.holder.clone().unwrap_or_default();
             if !holder.put_grant(put, context.now_ms, |credential| context.revoked.contains(credential)) {
                 return Prepared::Superseded;
+            }
+            if let Some(order) = context.desk {
+                holder.stay = Some(order.clone());
             }
             apply_user(context, user_id, holder, Wish::Grant(&put.grant_id))
         }
@@ -308,6 +315,11 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
                 "no access level of the lock system fits inside the granted doors: make one there",
             ));
         }
+        if let (Some(_), Some(door)) = (context.desk, missing.first()) {
+            // A guest with a card that does not open the room is worse than none.
+            let message = format!("the lock system cannot give entrance `{door}`");
+            return Prepared::Refused(error("setup_required", message));
+        }
         evidence.granted_entrance_external_ids = given;
         evidence.missing_entrance_external_ids = missing;
         evidence.schedule_modified = grant.schedule_modified();
@@ -315,7 +327,7 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
     holder.drop_ended(context.now_ms);
     holder.written_groups = planned.groups.into_iter().collect();
     holder.cards_lag();
-    holder.replan_at_ms = planned.replan_at_ms.unwrap_or_default();
+    holder.replan_at_ms = holder.look_again_at(planned.replan_at_ms);
     let after = Change::Put(Box::new(holder));
     let prepared = begin(context, Operation::ApplyUser(planned.target), after.clone(), Change::Keep);
     match prepared {

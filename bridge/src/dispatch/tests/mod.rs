@@ -1,6 +1,7 @@
 //! The engine with a log and a store in memory, a lock system that follows a script, and the runtime's paused clock.
 
 mod audit;
+mod front_desk;
 mod full;
 mod life;
 mod loss;

@@ -27,6 +27,9 @@ pub(super) fn envelope(command: &Command, body: &Body) -> Result<(), CommandErro
     if command.cancels_below != 0 && priority_of(body) != Priority::Safety {
         return Err(field("cancels_below", "belongs to safety commands only"));
     }
+    if command.desk.is_some() {
+        return Err(field("desk", "belongs to commands that a bridge gives itself"));
+    }
     if command.mode() == Mode::Interactive {
         let longest = i64::try_from(limits::START_DELAY_MAXIMUM.as_millis()).unwrap_or(i64::MAX);
         if i64::from(command.max_start_delay_ms) > longest {
