@@ -18,6 +18,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod dispatch;
+pub mod front_desk;
 pub mod grant;
 pub mod health;
 pub mod history;

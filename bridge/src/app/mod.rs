@@ -36,6 +36,7 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
+use crate::front_desk::{self, FrontDesk};
 use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources, Working};
 use crate::history::{self, History};
 use crate::identity::{self, Identity};
@@ -164,6 +165,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     tasks.spawn(identity::renewal::run(id, dialer, time, clocks, reasons, copied, stop.clone()));
     tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
+    for desk in config.front_desks.clone() {
+        let desk = FrontDesk::new(desk, engine.clone(), Arc::clone(&clock), health.clone());
+        tasks.spawn(front_desk::run(desk, stop.clone()));
+    }
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
     tasks.spawn(telemetry::changes::run(health.clone(), Arc::clone(&clock), stop.clone()));
 

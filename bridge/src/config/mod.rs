@@ -5,6 +5,8 @@
 //! the validated types reach the other rooms. Never: reaches the network, holds a secret (only where to read it).
 
 mod findings;
+mod front_desk;
+mod line;
 mod load;
 mod salto_space;
 mod secret;
@@ -13,6 +15,7 @@ mod types;
 mod validate;
 
 pub use findings::{Effective, Problem};
+pub use front_desk::FrontDeskConfig;
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
 pub use secret::SecretError;
 pub use types::{

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::front_desk::FrontDeskConfig;
+
 /// All that the daemon is told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,6 +36,8 @@ pub struct Config {
     pub audit_retention_bytes: u64,
     /// At least one.
     pub lock_systems: Vec<LockSystemConfig>,
+    /// Property software of the site that asks for keys.
+    pub front_desks: Vec<FrontDeskConfig>,
 }
 
 /// Look of log lines.

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::front_desk::{self, FrontDeskConfig};
 use super::salto_space;
 use super::section::Section;
 use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyConfig};
 
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
+/// Front desks of one bridge: each has a wire of its own.
+const FRONT_DESKS: usize = 8;
 
 /// Whether a configuration without a lock system holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,15 @@ pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
     let lock_systems: Vec<Option<LockSystemConfig>> =
         named.into_iter().map(|(name, section)| lock_system(name, section)).collect();
     systems.finish("tables named after your lock systems");
-    root.finish("bridge, health, log, machine, network, storage, lock_system");
+    let mut desks = root.section("front_desk");
+    let named = desks.named_sections();
+    if named.len() > FRONT_DESKS {
+        desks.problem("<name>", Some(&named.len().to_string()), "at most 8 front desks");
+    }
+    let front_desks: Vec<Option<FrontDeskConfig>> =
+        named.into_iter().map(|(name, section)| front_desk::validate(name, section, &lock_systems)).collect();
+    desks.finish("tables named after your front desks");
+    root.finish("bridge, health, log, machine, network, storage, lock_system, front_desk");
 
     Some(Config {
         state_directory,
@@ -92,6 +103,7 @@ pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
         disk_reserve_bytes,
         audit_retention_bytes,
         lock_systems: lock_systems.into_iter().collect::<Option<_>>()?,
+        front_desks: front_desks.into_iter().collect::<Option<_>>()?,
     })
 }
 

@@ -103,7 +103,7 @@ pub struct DeskOrderRequest {
     pub may_be_repeated: bool,
 }
 
-/// What the property software is told. `InDoubt` may be followed by what came of it; all else is final.
+/// What the property software is told. `Asking` may be followed by what came of it; all else is final.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeskAnswer {
     /// Done, and durable.
@@ -126,7 +126,9 @@ pub enum DeskAnswer {
         /// One sentence.
         message: String,
     },
-    /// It is not known whether a card was written, or a change made.
+    /// It is not known whether a card was written, or a change made; the lock system is being asked.
+    Asking,
+    /// It is not known, and nothing more is told here.
     InDoubt,
 }
 
@@ -143,8 +145,24 @@ pub enum Done {
     CardsLag,
 }
 
-/// Where answers go: two at most are sent.
-pub type DeskAnswers = mpsc::Sender<DeskAnswer>;
+/// Where the answers to one order go: two at most are sent.
+#[derive(Debug, Clone)]
+pub struct DeskAnswers {
+    ticket: u64,
+    to: mpsc::Sender<(u64, DeskAnswer)>,
+}
+
+impl DeskAnswers {
+    /// Answers come with `ticket`. `to` needs two places for every order that is open.
+    pub fn new(ticket: u64, to: mpsc::Sender<(u64, DeskAnswer)>) -> Self {
+        Self { ticket, to }
+    }
+
+    /// Who asked may have gone, and then nobody is told.
+    fn tell(&self, answer: DeskAnswer) {
+        drop(self.to.try_send((self.ticket, answer)));
+    }
+}
 
 /// How commands of the front desk are marked in the journal.
 pub(super) const OPERATOR: &str = "front desk ";

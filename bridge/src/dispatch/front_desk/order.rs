@@ -39,7 +39,7 @@ impl Engine {
         {
             // What is told is durable already, or is told when the job ends.
             if let Some(answer) = told {
-                drop(answers.try_send(answer));
+                answers.tell(answer);
             }
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Engine {
             Some(refused) => Err(refused),
         };
         if let Err(Refusal(answer)) = taken {
-            drop(answers.try_send(answer));
+            answers.tell(answer);
         }
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Engine {
     ) -> Result<Option<Option<DeskAnswer>>, EngineError> {
         if let Some(job) = self.jobs.of_request(&request.request) {
             job.answers = answers.clone();
-            return Ok(Some(job.doubtful.then_some(DeskAnswer::InDoubt)));
+            return Ok(Some(job.doubtful.then_some(DeskAnswer::Asking)));
         }
         let oldest_ms = self.clock.wall_ms().saturating_sub(i64::try_from(DESK_REPEAT.as_millis()).unwrap_or(0));
         let found = self
@@ -225,7 +225,7 @@ impl Engine {
             commands.extend(self.end_stay(&request.lock_system, user_id, order, None).await?);
         }
         if commands.is_empty() {
-            drop(answers.try_send(DeskAnswer::Done(Done::Nothing)));
+            answers.tell(DeskAnswer::Done(Done::Nothing));
         } else {
             self.jobs.put(Job::new(Told::All, request, answers), commands);
         }

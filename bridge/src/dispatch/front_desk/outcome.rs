@@ -193,7 +193,7 @@ impl Engine {
                 self.jobs.jobs.remove(&number);
             }
             // Who asked may have gone.
-            self.when_durable(Act::Answer(Box::new(move || drop(answers.try_send(answer)))));
+            self.when_durable(Act::Answer(Box::new(move || answers.tell(answer))));
         }
     }
 
@@ -227,7 +227,7 @@ enum Answer {
 fn ended(job: &mut Job, id: &CommandId, state: CommandState, detail: &Detail) -> Option<(Answer, bool)> {
     if state == CommandState::InDoubt {
         let news = !std::mem::replace(&mut job.doubtful, true);
-        return news.then_some((Answer::Told(DeskAnswer::InDoubt), false));
+        return news.then_some((Answer::Told(DeskAnswer::Asking), false));
     }
     job.open.remove(id);
     job.cards_lag |= detail.evidence.card_update_needed;

@@ -33,11 +33,23 @@ fn order(wish: DeskWish, request: u8) -> DeskOrderRequest {
     }
 }
 
+struct Told(mpsc::Receiver<(u64, DeskAnswer)>);
+
+impl Told {
+    async fn recv(&mut self) -> Option<DeskAnswer> {
+        self.0.recv().await.map(|(ticket, answer)| {
+            assert_eq!(ticket, 7);
+            answer
+        })
+    }
+}
+
 impl Bench {
-    async fn ask_desk(&self, order: DeskOrderRequest) -> mpsc::Receiver<DeskAnswer> {
-        let (answers, told) = mpsc::channel(2);
+    async fn ask_desk(&self, order: DeskOrderRequest) -> Told {
+        let (to, told) = mpsc::channel(2);
+        let answers = DeskAnswers::new(7, to);
         self.handle.send(EngineRequest::FrontDesk { order: Box::new(order), answers }).await.expect("the engine runs");
-        told
+        Told(told)
     }
 
     async fn at_desk(&self, order: DeskOrderRequest) -> DeskAnswer {
@@ -169,12 +181,12 @@ async fn a_lost_answer_is_a_doubt_that_nothing_repeats_and_that_ends_no_key() {
     // The holder is looked at before the encode; from then on the lock server tells nothing.
     bench.wait(Duration::from_secs(1)).await;
     bench.system.site().blind = true;
-    assert_eq!(told.recv().await, Some(DeskAnswer::InDoubt));
+    assert_eq!(told.recv().await, Some(DeskAnswer::Asking));
     assert_eq!((bench.cards(), bench.holders()), (2, 2), "the earlier key stands until the new one is certain");
 
     // The property software did not hear the answer and asks again, word for word.
     let again = DeskOrderRequest { may_be_repeated: true, ..order(key("101", "R2", false), 2) };
-    assert_eq!(bench.at_desk(again.clone()).await, DeskAnswer::InDoubt);
+    assert_eq!(bench.at_desk(again.clone()).await, DeskAnswer::Asking);
     let bench = bench.kill_and_restart().await;
     bench.wait(Duration::from_secs(2)).await;
     assert_eq!(bench.at_desk(again).await, DeskAnswer::InDoubt, "a restart does not forget it");
@@ -191,7 +203,7 @@ async fn what_came_of_a_doubt_is_told_to_who_still_waits() {
     let bench = Bench::with_desk().await;
     bench.system.site().script.extend([Script::Slow(Duration::ZERO), Script::SilentDone]);
     let mut told = bench.ask_desk(order(key("101", "R1", false), 1)).await;
-    assert_eq!(told.recv().await, Some(DeskAnswer::InDoubt));
+    assert_eq!(told.recv().await, Some(DeskAnswer::Asking));
     assert_eq!(told.recv().await, Some(DONE));
     assert_eq!(bench.cards(), 1);
 }
@@ -219,7 +231,7 @@ async fn a_check_out_gives_up_the_doubt_about_a_card_of_the_stay() {
     let mut told = bench.ask_desk(order(key("101", "R1", false), 1)).await;
     bench.wait(Duration::from_secs(1)).await;
     bench.system.site().blind = true;
-    assert_eq!(told.recv().await, Some(DeskAnswer::InDoubt));
+    assert_eq!(told.recv().await, Some(DeskAnswer::Asking));
     assert_eq!(bench.at_desk(order(end("101", "R1"), 2)).await, DONE);
     assert_eq!(bench.holders(), 0);
     let status = bench.handle.ask(EngineRequest::Status).await.expect("runs");
