@@ -53,7 +53,8 @@ pub struct FrontDeskConfig {
     pub encoders: BTreeMap<String, String>,
 }
 
-const KEYS: &str = "protocol, lock_system, second_connection, acknowledges, checksum, code_page, answer_timeout_s, \
+/// The keys of this part, for messages.
+pub(super) const KEYS: &str = "protocol, lock_system, second_connection, acknowledges, checksum, code_page, answer_timeout_s, \
                     check_in, check_out, guest_names, answer_alive, record_spacing_ms, probe_interval_s, link_key_file, \
                     link_key_credential, rooms, encoders";
 
@@ -79,7 +80,11 @@ pub(super) fn validate(
         (Some(wanted), _) => {
             let found = known.iter().find(|system| system.name == wanted);
             if found.is_none() && known.len() == systems.len() {
-                section.problem("lock_system", Some(&format!("{wanted:?}")), "the name of a [lock_system.<name>] table");
+                section.problem(
+                    "lock_system",
+                    Some(&format!("{wanted:?}")),
+                    "the name of a [lock_system.<name>] table",
+                );
             }
             found.map(|system| (system.name.clone(), system.time_zone.clone()))
         }
@@ -148,7 +153,7 @@ pub(super) fn validate(
 
 fn clock(section: &mut Section, key: &str, default: &str) -> Option<Time> {
     let read = |text: &str| Time::strptime("%H:%M", text).ok();
-    let text =
-        section.parsed_or(key, "a time of day, as 14:00", default.to_owned(), |text| read(text).map(|_| text.to_owned()));
+    let text = section
+        .parsed_or(key, "a time of day, as 14:00", default.to_owned(), |text| read(text).map(|_| text.to_owned()));
     read(&text)
 }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::section::Section;
-use super::types::TlsTrust;
 use crate::link::{DataBits, Endpoint, FlowControl, Parity, SerialSettings, StopBits};
 
 /// The keys of this part, for messages.
@@ -68,8 +67,8 @@ fn host_and_port(section: &mut Section) -> (Option<String>, Option<u16>) {
 
 fn serial(section: &mut Section) -> Option<SerialSettings> {
     let expected = "the stable path of the port, as /dev/lockbridge/front-desk";
-    let device = section
-        .required_parsed("device", expected, |text| Path::new(text).is_absolute().then(|| PathBuf::from(text)));
+    let device =
+        section.required_parsed("device", expected, |text| Path::new(text).is_absolute().then(|| PathBuf::from(text)));
     let baud = section.number("baud", 300..=921_600, 9_600);
     let data_bits = section.choice("data_bits", &[("8", DataBits::Eight), ("7", DataBits::Seven)], "8");
     let parity =

@@ -120,10 +120,7 @@ mod tests {
 
     #[test]
     fn an_answer_repeats_what_names_the_request_and_never_says_ok_without_knowing() {
-        assert_eq!(
-            told(REQUEST, &DeskAnswer::Done(Done::AsAsked)),
-            "KA|KC01|WS3|ASOK|G#11122|CTKey made|"
-        );
+        assert_eq!(told(REQUEST, &DeskAnswer::Done(Done::AsAsked)), "KA|KC01|WS3|ASOK|G#11122|CTKey made|");
         assert!(told(REQUEST, &DeskAnswer::Busy).contains("|ASBY|"));
         assert!(told(REQUEST, &DeskAnswer::InDoubt).contains("|ASUR|"));
         let refused = |code: &str| DeskAnswer::Refused { code: code.into(), message: "a long sentence".into() };
@@ -145,11 +142,32 @@ mod tests {
     #[test]
     fn every_sentence_fits_the_clerk_s_screen() {
         for code in [
-            "no_credential_on_encoder", "incompatible_card_format", "encoding_interrupted", "encoder_not_online",
-            "encoder_communication_timeout", "encoder_not_found", "entrance_not_found", "entrance_ambiguous",
-            "entrance_not_usable", "dates", "grant_not_found", "card_blank", "card_unknown", "room_occupied",
-            "bridge_disconnected", "account_disconnected", "inventory", "draining", "journal_lost", "bridge_quarantined",
-            "disk_full", "clock", "action_attempt_expired", "policy:brake", "policy:encodes_per_hour", "policy:entrance",
+            "no_credential_on_encoder",
+            "incompatible_card_format",
+            "encoding_interrupted",
+            "encoder_not_online",
+            "encoder_communication_timeout",
+            "encoder_not_found",
+            "entrance_not_found",
+            "entrance_ambiguous",
+            "entrance_not_usable",
+            "dates",
+            "grant_not_found",
+            "card_blank",
+            "card_unknown",
+            "room_occupied",
+            "bridge_disconnected",
+            "account_disconnected",
+            "inventory",
+            "draining",
+            "journal_lost",
+            "bridge_quarantined",
+            "disk_full",
+            "clock",
+            "action_attempt_expired",
+            "policy:brake",
+            "policy:encodes_per_hour",
+            "policy:entrance",
             "anything",
         ] {
             let (status, text) = refused(code);

@@ -51,12 +51,7 @@ fn decides(field: FieldId) -> bool {
     )
 }
 
-fn key(
-    record: &KeyRecord,
-    config: &FrontDeskConfig,
-    reservation: String,
-    now_ms: i64,
-) -> Result<DeskWish, Unusable> {
+fn key(record: &KeyRecord, config: &FrontDeskConfig, reservation: String, now_ms: i64) -> Result<DeskWish, Unusable> {
     let duplicate = match record.key_type {
         Some(KeyType::New) => false,
         Some(KeyType::Duplicate) => true,
@@ -180,14 +175,22 @@ pub(super) mod tests {
             key_of("KR|WS3|KC1|RN0101|KTN|GA261122|GD261124|G#11122|GNExample, Ada|SI2788;0101|");
         assert!(!duplicate);
         assert_eq!(rooms[0], DeskRoom { name: "0101".into(), entrance: Some("D101".into()) });
-        assert_eq!(rooms[1..], [DeskRoom { name: "2788".into(), entrance: None }], "the room itself is not twice there");
+        assert_eq!(
+            rooms[1..],
+            [DeskRoom { name: "2788".into(), entrance: None }],
+            "the room itself is not twice there"
+        );
         assert_eq!(starts, NOW, "the card is for now, though check-in is at 14:00");
         assert_eq!(ends, Some(NOW + 50 * HOUR), "noon, two days later");
         assert_eq!(name, "Example, Ada");
 
         let (duplicate, _, starts, ends, name) = key_of("KR|WS3|KC1|RN5|KTD|GA261123|GD261124|DT09:30|");
         assert!(duplicate);
-        assert_eq!((starts, ends), (NOW + 28 * HOUR, Some(NOW + 47 * HOUR + HOUR / 2)), "not before tomorrow's check-in");
+        assert_eq!(
+            (starts, ends),
+            (NOW + 28 * HOUR, Some(NOW + 47 * HOUR + HOUR / 2)),
+            "not before tomorrow's check-in"
+        );
         assert_eq!(name, "Room 5");
         assert_eq!(key_of("KR|WS3|KC1|RN5|KTD|").3, None, "the end of the stay that is there");
         assert_eq!(key_of("KR|WS3|KC1|RN5|KTD|GA261120|").2, NOW - 44 * HOUR, "a stay that began before");
@@ -222,9 +225,13 @@ pub(super) mod tests {
     #[test]
     fn other_records_and_encoders() {
         let end = asked("KD|WS9|KC3|RN2781|G#12345|").expect("a wish");
-        assert_eq!(end, DeskWish::End { room: DeskRoom { name: "2781".into(), entrance: None }, reservation: "12345".into() });
+        assert_eq!(
+            end,
+            DeskWish::End { room: DeskRoom { name: "2781".into(), entrance: None }, reservation: "12345".into() }
+        );
         assert_eq!(asked("KZ|KC01|WSFO|").expect("a wish"), DeskWish::Read);
-        let DeskWish::Change { rooms, starts_at_ms, ends_at_ms, .. } = asked("KM|WS3|KC1|RN3222|RO2781|G#1|").expect("a wish")
+        let DeskWish::Change { rooms, starts_at_ms, ends_at_ms, .. } =
+            asked("KM|WS3|KC1|RN3222|RO2781|G#1|").expect("a wish")
         else {
             panic!("not a change")
         };

@@ -17,7 +17,7 @@ use crate::health::{Health, ReasonCode, Scope};
 use crate::link::{Limits, LineStatus, Opener, Statistics};
 
 /// How long the property software may be away before people are told: it restarts at night.
-const AWAY: Duration = Duration::from_secs(60);
+const AWAY: Duration = Duration::from_secs(30);
 /// Pause before a link key that cannot be read is looked for again.
 const KEY_PAUSE: Duration = Duration::from_secs(30);
 

@@ -244,7 +244,9 @@ impl<'desk> Session<'desk> {
                         self.tell(pending, answer);
                     }
                 }
-                LinkAction::NotAlive => info!(front_desk = self.desk.config.name, "The front desk's link is not alive."),
+                LinkAction::NotAlive => {
+                    info!(front_desk = self.desk.config.name, "The front desk's link is not alive.")
+                }
                 LinkAction::Close(reason) => self.close = Some(reason),
             }
         }
@@ -268,7 +270,10 @@ impl<'desk> Session<'desk> {
         if self.records.1 > DESK_RECORDS_PER_SECOND {
             // Back-pressure instead of memory: the peer has to wait.
             if self.records.1 == DESK_RECORDS_PER_SECOND.saturating_add(1) {
-                warn!(front_desk = self.desk.config.name, "The front desk sends more records than are read in a second.");
+                warn!(
+                    front_desk = self.desk.config.name,
+                    "The front desk sends more records than are read in a second."
+                );
             }
             tokio::time::sleep(FLOOD_PAUSE).await;
         }
@@ -280,7 +285,9 @@ impl<'desk> Session<'desk> {
         self.act(outcome.actions);
         match outcome.disposition {
             Disposition::Link => {}
-            Disposition::Dropped => debug!(front_desk = self.desk.config.name, record = %record.id(), "A record came before the link was alive."),
+            Disposition::Dropped => {
+                debug!(front_desk = self.desk.config.name, record = %record.id(), "A record came before the link was alive.")
+            }
             Disposition::Data => match KeyRecord::read(record, self.desk.config.code_page) {
                 Some(key) if !matches!(key.kind, KeyRecordKind::Answer | KeyRecordKind::ReadAnswer) => {
                     self.order(key, sha256(body), is_repeated).await;
@@ -295,7 +302,10 @@ impl<'desk> Session<'desk> {
         let now = self.now();
         let deadline = now.saturating_add(self.patience());
         if self.pending.iter().any(|pending| pending.request == request) {
-            debug!(front_desk = self.desk.config.name, "A record came again while it is carried out; it is answered once.");
+            debug!(
+                front_desk = self.desk.config.name,
+                "A record came again while it is carried out; it is answered once."
+            );
             return;
         }
         self.next_ticket = self.next_ticket.wrapping_add(1);
@@ -414,7 +424,10 @@ impl<'desk> Session<'desk> {
         self.act(actions);
         let open = self.pending.len().saturating_add(self.ready.len());
         if open > 0 {
-            warn!(front_desk = self.desk.config.name, open, "Orders of the front desk go on, but it cannot be answered.");
+            warn!(
+                front_desk = self.desk.config.name,
+                open, "Orders of the front desk go on, but it cannot be answered."
+            );
         }
         self.count();
         End::Lost(problem)
