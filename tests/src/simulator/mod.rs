@@ -16,6 +16,7 @@
 //! faults, control interface),
 //! [`refusal`] (the vendor's error codes).
 
+pub mod line;
 pub mod refusal;
 pub mod server;
 pub mod ship;
