@@ -17,6 +17,7 @@
 //! [`refusal`] (the vendor's error codes).
 
 pub mod fias;
+pub mod line;
 pub mod refusal;
 pub mod server;
 pub mod ship;
