@@ -202,14 +202,8 @@ async fn a_serial_port_with_a_checksum_carries_the_same() -> Result<()> {
     pms.control.post("/plug", json!({ "plugged": false })).await?;
     pms.control.post("/plug", json!({ "plugged": true })).await?;
     guest::put_blank(&site, DESK).await?;
-    let answer = until("a card after the cable is back", Duration::from_secs(60), async || {
-        let days = [day(0), day(2)];
-        match pms.ask("KR", &key("0101", "N", "1", &days)).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(format!("{error:#}")),
-        }
-    })
-    .await?;
+    // What is sent before the bridge has the port again is lost, and sent again as nobody acknowledges it.
+    let answer = pms.ask("KR", &key("0101", "N", "1", &[day(0), day(2)])).await?;
     assert_eq!(status(&answer), "OK");
     assert_eq!(guest::effects(&site, "card_written").await?, 4);
     Ok(())

@@ -64,8 +64,13 @@ impl FiasSimulator {
 
     /// Waits for the answer to a request: its fields.
     pub async fn answer(&self, request: u64) -> Result<Value> {
-        let path = format!("/requests/{request}?wait_ms={}", ANSWER.as_millis());
-        let told = self.control.get(&path).await?;
+        let path = format!("/requests/{request}?wait_ms=5000");
+        let what = format!("the answer to request {request}");
+        let told = until(&what, ANSWER, async || {
+            let told = self.control.get(&path).await.map_err(|error| error.to_string())?;
+            if told["request"]["open"] == false { Ok(told) } else { Err(told.to_string()) }
+        })
+        .await?;
         let answers = told["answers"].as_array().with_context(|| format!("no answers in {told}"))?;
         Ok(answers.last().with_context(|| format!("nobody answered {told}"))?["fields"].clone())
     }

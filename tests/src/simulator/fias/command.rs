@@ -122,6 +122,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
                 page: options.code_page,
                 replaces: options.second == Second::Replace,
                 key_timeout: options.key_timeout,
+                listens: handle.address().is_some(),
                 is_port: options.pty.is_some(),
             };
             let (pms, serve) = Pms::new(profile, line);

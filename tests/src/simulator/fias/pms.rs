@@ -33,6 +33,8 @@ pub struct Profile {
     pub replaces: bool,
     /// Told as the time it waits for an answer, in seconds, to who asks.
     pub key_timeout: u16,
+    /// Others connect to it.
+    pub listens: bool,
     /// Over a serial line nothing is closed.
     pub is_port: bool,
 }
@@ -363,7 +365,7 @@ async fn talk(pms: &Pms, connection: Connection, line: &mut Line, orders: &mut m
                 Order::End => framing.send(&Pms::moment("LE").print(pms.profile.page)).await,
                 Order::Cut => return End::Lost,
             },
-            next = line.next() => match next {
+            next = line.next(), if pms.profile.listens => match next {
                 Ok(next) if pms.profile.replaces => return End::Replaced(next),
                 Ok(_) => {
                     pms.change(|state| state.refused_connections += 1);
