@@ -15,7 +15,6 @@ mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod users;
 
 use std::sync::Arc;
@@ -40,6 +39,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::config::{LockSystemConfig, LockSystemKind, SaltoSpaceConfig, ShipTransport};
+use crate::link::tls;
 
 /// The configuration of a lock system cannot be used.
 #[derive(Debug, Error)]
@@ -74,7 +74,7 @@ impl SaltoSpace {
         let LockSystemKind::SaltoSpace(space) = config.kind;
         let tls = match &space.transport {
             ShipTransport::Http { url, trust, .. } if url.scheme() == "https" => Some(
-                tls::client(trust)
+                tls::client(trust, &[b"http/1.1"])
                     .map_err(|reason| SaltoSpaceError::Trust { lock_system: config.name.clone(), reason })?,
             ),
             _ => None,
