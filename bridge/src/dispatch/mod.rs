@@ -19,12 +19,14 @@ mod front_desk;
 mod handle;
 mod intake;
 mod judge;
+mod keys;
 mod local;
 mod log;
 mod loss;
 mod parts;
 mod quarantine;
 mod queue;
+mod reading;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ impl Engine {
         let order = DeskOrder {
             reservation: reservation.clone(),
             room: rooms.first().map(|room| room.name.clone()).unwrap_or_default(),
-            entrance_external_ids: entrances.clone(),
+            entrance_external_ids: entrances,
             starts_at_ms: *starts_at_ms,
             ends_at_ms,
             ..self.desk_form(request, act)
@@ -182,7 +182,7 @@ impl Engine {
             grant_id: Uuid::from_bytes(rand::random()).hyphenated().to_string(),
             revision: 1,
             user: Some(User { user_id: user_id.clone(), full_name: holder_name.clone(), ..User::default() }),
-            entrance_external_ids: entrances,
+            entrance_external_ids: order.entrance_external_ids.clone(),
             starts_at_ms: *starts_at_ms,
             ends_at_ms,
             methods: vec![GrantMethod {
@@ -190,13 +190,13 @@ impl Engine {
                 credential_id: credential_id.clone(),
                 medium: Medium::Card as i32,
             }],
-            reservation_key: reservation.clone(),
+            reservation_key: self.stay_key(request, reservation, *duplicate, &stays)?,
         });
         let encode = Body::EncodeCredential(EncodeCredential {
             credential_id,
             user_id: user_id.clone(),
             encoder_external_id: request.encoder.clone(),
-            operation: KeyOperation::AssignNew as i32,
+            operation: self.desk_operation(&request.lock_system, &order) as i32,
         });
         for body in [&grant, &encode] {
             if let Err(refused) = self.desk_policy(request, body) {
@@ -210,6 +210,42 @@ impl Engine {
         let job = Job::new(Told::Key(encode), request, answers);
         self.jobs.put(job, [grant, encode]);
         Ok(Ok(()))
+    }
+
+    /// What says to a key service which keys belong together. Without a reservation number it is the stay that a duplicate is
+    /// added to, or one that nobody else has.
+    fn stay_key(
+        &self,
+        request: &DeskOrderRequest,
+        reservation: &str,
+        duplicate: bool,
+        stays: &[(String, DeskOrder)],
+    ) -> Result<String, EngineError> {
+        if !reservation.is_empty() {
+            return Ok(format!("{OPERATOR}{}:{reservation}", request.desk));
+        }
+        let latest = stays.iter().filter(|_| duplicate).max_by_key(|(_, order)| order.order);
+        let holder = match latest {
+            Some((user_id, _)) => self.holder(&request.lock_system, user_id)?,
+            None => None,
+        };
+        let known = holder.and_then(|holder| holder.grants.first().map(|grant| grant.reservation_key.clone()));
+        Ok(known.unwrap_or_else(|| format!("{OPERATOR}{}", Uuid::from_bytes(rand::random()))))
+    }
+
+    /// A key service is told whether earlier keys end; where people are kept, every key is the first of its holder.
+    fn desk_operation(&self, lock_system: &str, order: &DeskOrder) -> KeyOperation {
+        let description = self.systems.get(lock_system).map(|system| system.adapter.description());
+        let by_key = description.is_some_and(|description| {
+            description.keys.as_ref().is_some_and(|keys| {
+                !description.keeps_people || order.entrance_external_ids.iter().any(|door| keys.rooms.contains(door))
+            })
+        });
+        match (by_key, order.act()) {
+            (false, _) => KeyOperation::AssignNew,
+            (true, DeskAct::DuplicateKey) => KeyOperation::Copy,
+            (true, _) => KeyOperation::NewKey,
+        }
     }
 
     /// Deletes each holder. With none there is nothing to end.
@@ -276,7 +312,7 @@ impl Engine {
                         medium: method.medium,
                     })
                     .collect(),
-                reservation_key: reservation.clone(),
+                reservation_key: grant.reservation_key.clone(),
             });
             if let Err(refused) = self.desk_policy(request, &body) {
                 return Ok(Err(refused));
