@@ -363,3 +363,145 @@ async fn a_wire_that_nobody_answers_is_told_until_somebody_does() -> Result<()> 
     assert!(Path::new(&site.folder().join("bridge.log")).exists());
     Ok(())
 }
+
+/// The two lines of a configuration that make a lock system of a key service that dials.
+fn key_service(port: u16, lines: &str) -> String {
+    format!(
+        r#"
+[lock_system.hotel]
+kind = "fias"
+time_zone = "Europe/Madrid"
+transport = "listen"
+listen = "127.0.0.1:{port}"
+allow = ["127.0.0.1"]
+rooms = ["101", {{ name = "102", entrance = "SUITE" }}]
+encoders = ["1", "2"]
+reply_timeout_s = 5
+hold_s = 5
+probe_interval_s = 1
+{lines}
+"#
+    )
+}
+
+/// The vendor's count of keys that were written.
+async fn keys_written(vendor: &FiasSimulator) -> Result<u64> {
+    Ok(vendor.control.get("/effects").await?["total"].as_u64().unwrap_or_default())
+}
+
+async fn blank(vendor: &FiasSimulator, encoder: &str) -> Result<String> {
+    let put = vendor.control.post("/encoders/put", json!({ "encoder": encoder })).await?;
+    Ok(put["serial"].as_str().context("a serial")?.to_owned())
+}
+
+async fn opens(vendor: &FiasSimulator, serial: &str, room: &str) -> Result<bool> {
+    let shown = vendor.control.post("/doors/present", json!({ "serial": serial, "room": room })).await?;
+    Ok(shown["opened"] == true)
+}
+
+/// Property software on one side and a vendor's key service on the other, both in FIAS, with the bridge between them.
+#[tokio::test]
+async fn keys_of_a_vendor_s_key_service_go_through_the_bridge_from_desk_to_card() -> Result<()> {
+    let (folder, vendor_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let port = free_port()?;
+    let pms = FiasSimulator::start(folder.path(), &["--role", "pms"]).await?;
+    let tables = format!(
+        "{}\n[front_desk.reception]\nlock_system = \"hotel\"\nhost = \"127.0.0.1\"\nport = {}\nrecord_spacing_ms = 5\nanswer_timeout_s = 20\n",
+        key_service(port, "trust_encoder_errors = true"),
+        pms.port()?
+    );
+    let site = Site::running(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let data = vendor_folder.path().join("data");
+    let dial = format!("127.0.0.1:{port}");
+    let arguments =
+        ["--role", "key-system", "--dial", &dial, "--data", data.to_str().context("a path")?, "--card-wait", "500"];
+    let vendor = FiasSimulator::start(vendor_folder.path(), &arguments).await?;
+    vendor.alive(1).await?;
+    pms.alive(1).await?;
+    until("the key service, well", Duration::from_secs(30), async || {
+        let status = site.status().await.map_err(|error| format!("{error:#}"))?;
+        let systems = status["lock_systems"].as_array().cloned().unwrap_or_default();
+        let hotel = systems.iter().find(|system| system["name"] == "hotel");
+        if hotel.is_some_and(|hotel| hotel["reachable"] == true) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await?;
+
+    let days = [day(0), day(2)];
+    let first = blank(&vendor, "1").await?;
+    let answer = pms.ask("KR", &key("101", "N", "4711", &days)).await?;
+    assert_eq!((status(&answer), text(&answer)), ("OK", "Key made"), "{answer}");
+    let second = blank(&vendor, "1").await?;
+    assert_eq!(status(&pms.ask("KR", &key("101", "D", "4711", &days)).await?), "OK");
+    assert!(opens(&vendor, &first, "101").await? && opens(&vendor, &second, "101").await?);
+    let third = blank(&vendor, "1").await?;
+    assert_eq!(status(&pms.ask("KR", &key("101", "N", "4712", &days)).await?), "OK");
+    assert!(!opens(&vendor, &first, "101").await? && !opens(&vendor, &second, "101").await?);
+    assert!(opens(&vendor, &third, "101").await?, "the new key's own stay was not checked out");
+    assert_eq!(keys_written(&vendor).await?, 3);
+
+    vendor.control.post("/encoders/set", json!({ "encoder": "1", "lift": true })).await?;
+    let answer = pms.ask("KR", &key("101", "D", "4712", &days)).await?;
+    assert_eq!((status(&answer), text(&answer)), ("RY", "No card was presented"));
+
+    // Answers in odd shapes are still this request's.
+    for fault in ["padded_encoder", "two_in_one", "trickle"] {
+        vendor.control.post("/faults", json!({ "fault": fault })).await?;
+        blank(&vendor, "1").await?;
+        assert_eq!(status(&pms.ask("KR", &key("101", "D", "4712", &days)).await?), "OK", "{fault}");
+    }
+    assert_eq!(keys_written(&vendor).await?, 6);
+
+    let gone = pms.ask("KD", &[("WS", "FO1"), ("KC", "1"), ("RN", "101"), ("G#", "4712")]).await?;
+    assert_eq!((status(&gone), text(&gone)), ("OK", "Keys ended"));
+    assert!(!opens(&vendor, &third, "101").await?, "the last key of the stay was taken away: the room is checked out");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_service_that_falls_silent_leaves_a_doubt_and_no_second_key() -> Result<()> {
+    let (folder, vendor_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let port = free_port()?;
+    let pms = FiasSimulator::start(folder.path(), &["--role", "pms"]).await?;
+    let tables = format!(
+        "{}\n[front_desk.reception]\nlock_system = \"hotel\"\nhost = \"127.0.0.1\"\nport = {}\nrecord_spacing_ms = 5\nanswer_timeout_s = 10\n",
+        key_service(port, ""),
+        pms.port()?
+    );
+    let site = Site::running(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let data = vendor_folder.path().join("data");
+    let dial = format!("127.0.0.1:{port}");
+    let arguments =
+        ["--role", "key-system", "--dial", &dial, "--data", data.to_str().context("a path")?, "--card-wait", "500"];
+    let vendor = FiasSimulator::start(vendor_folder.path(), &arguments).await?;
+    vendor.alive(1).await?;
+    pms.alive(1).await?;
+    let days = [day(0), day(2)];
+    for (fault, room) in [("lose_answer", "101"), ("break_in_answer", "102")] {
+        blank(&vendor, "1").await?;
+        let before = keys_written(&vendor).await?;
+        vendor.control.post("/faults", json!({ "fault": fault })).await?;
+        let mut request = key(room, "N", "1", &days);
+        if room == "102" {
+            request[2].1 = "102";
+        }
+        let number = until("an order that reaches the key service", Duration::from_secs(60), async || {
+            let number = pms.send("KR", &request).await.map_err(|error| format!("{error:#}"))?;
+            let answer = pms.answer(number).await.map_err(|error| format!("{error:#}"))?;
+            if text(&answer) == "The lock system does not answer" || status(&answer) == "BY" {
+                return Err(answer.to_string());
+            }
+            assert_eq!((status(&answer), text(&answer)), ("UR", "Unclear if written: look at the card"), "{fault}");
+            Ok(number)
+        })
+        .await?;
+        assert_eq!(keys_written(&vendor).await?, before + 1, "{fault}");
+        pms.control.post(&format!("/requests/{number}/repeat"), json!({})).await?;
+        let again = pms.answer(number).await?;
+        assert_ne!(text(&again), "Key made", "{fault}");
+    }
+    assert_eq!(keys_written(&vendor).await?, 2);
+    let (_, doubts, _) = site.bridge_command(&["doubt", "--json"]).await?;
+    let doubts: Value = serde_json::from_str(&doubts)?;
+    assert_eq!(doubts.as_array().map(Vec::len), Some(2), "{doubts}");
+    Ok(())
+}

@@ -45,6 +45,7 @@ use crate::limits;
 use crate::net::{Dialer, TlsTime};
 use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
+use crate::system::fias::Fias;
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::telemetry;
@@ -326,6 +327,7 @@ pub fn lock_system(system: &LockSystemConfig, clock: &Arc<dyn Clock>) -> Result<
                 problem: crate::net::chain_text(&error),
             })?))
         }
+        LockSystemKind::Fias(fias) => Ok(Arc::new(Fias::new(system, fias.clone()))),
     }
 }
 

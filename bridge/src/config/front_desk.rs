@@ -14,6 +14,7 @@ use crate::link::Endpoint;
 
 /// One front desk.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
 pub struct FrontDeskConfig {
     /// Short name, unique.
     pub name: String,

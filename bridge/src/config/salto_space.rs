@@ -129,7 +129,8 @@ pub(super) fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
     }
 }
 
-fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
+/// Encoders by name.
+pub(super) fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
     let mut seen = BTreeSet::new();
     let mut encoders = Vec::new();
     for mut item in section.items("encoders", "name", "a list of encoder names, spelled as in Space") {

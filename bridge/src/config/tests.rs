@@ -42,7 +42,7 @@ fn a_small_file_gets_every_default() {
     assert_eq!(config.disk_reserve_bytes, 256 * 1024 * 1024);
     let [system] = config.lock_systems.as_slice() else { panic!("one system") };
     assert_eq!((system.name.as_str(), system.connections), ("main", 2));
-    let LockSystemKind::SaltoSpace(space) = &system.kind;
+    let LockSystemKind::SaltoSpace(space) = &system.kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Stp { host, port: 8050 } if host == "192.0.2.20"));
     assert_eq!(space.stp_version, *b"00");
     assert_eq!(space.encoders[1].display_name, "Left desk");
@@ -132,7 +132,7 @@ fn https_needs_something_to_trust() {
     assert!(problems.iter().any(|problem| problem.key == "lock_system.main.ca_file"), "{problems:?}");
     let pinned = format!("{https}certificate_sha256 = \"{}\"\n", "ab".repeat(32));
     let config = load(&Site::new(&pinned).file()).expect("holds").config;
-    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Http { trust: TlsTrust::Pin([0xAB, ..]), .. }));
 }
 
@@ -180,6 +180,8 @@ fn the_packaged_file_holds_and_documents_every_key() {
     let keys = common.split_whitespace().map(str::to_owned);
     let vendor = salto_space::KEYS.split(", ").chain(validate::COMMON_KEYS.split(", "));
     let vendor = vendor.chain(front_desk::KEYS.split(", ")).chain(line::LINE_KEYS.split(", "));
+    let fias_keys = fias::keys();
+    let vendor = vendor.chain(fias_keys.split(", "));
     let spelled_alike = ["password_credential", "key_credential"];
     for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str()))
     {
@@ -228,6 +230,34 @@ fn mistakes_of_a_front_desk_are_told_by_key() {
         ("host = \"h\"\nport = 1\ncolour = \"red\"\n", "front_desk.reception.colour"),
     ] {
         let problems = Site::new(&format!("{SMALL}[front_desk.reception]\n{lines}")).problems();
+        assert!(problems.iter().any(|problem| problem.key == key), "{lines}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_key_service_needs_rooms_and_encoders_that_the_protocol_can_carry() {
+    let service = |lines: &str| {
+        format!(
+            "[lock_system.hotel]\nkind = \"fias\"\ntime_zone = \"Europe/Vienna\"\nhost = \"h\"\nport = 1\ntransport = \"tcp\"\n{lines}"
+        )
+    };
+    let whole = "rooms = [\"0101\", { name = \"2\", entrance = \"D2\" }]\nencoders = [\"1\"]\noptions = [{ position = 3, name = \"Gym\" }]\n";
+    let config = load(&Site::new(&service(whole)).file()).expect("holds").config;
+    let LockSystemKind::Fias(fias) = &config.lock_systems[0].kind else { panic!("a key service") };
+    assert_eq!((fias.rooms[0].entrance.as_str(), fias.rooms[1].entrance.as_str()), ("0101", "D2"));
+    assert_eq!(config.lock_systems[0].encode_timeout.as_secs(), 60, "longer than an answer may take");
+    for (lines, key) in [
+        ("encoders = [\"1\"]\n", "rooms"),
+        ("rooms = [\"1\"]\n", "encoders"),
+        ("rooms = [\"1|2\"]\nencoders = [\"1\"]\n", "rooms[0].name"),
+        ("rooms = [\"1\", \"1\"]\nencoders = [\"1\"]\n", "rooms[1].name"),
+        ("rooms = [\"1\"]\nencoders = [\"much too long\"]\n", "encoders"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\noptions = [{ position = 21, name = \"x\" }]\n", "options[0].position"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\nencode_timeout_s = 30\n", "encode_timeout_s"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\npage_size = 100\n", "page_size"),
+    ] {
+        let problems = Site::new(&service(lines)).problems();
+        let key = format!("lock_system.hotel.{key}");
         assert!(problems.iter().any(|problem| problem.key == key), "{lines}: {problems:?}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::fias::FiasConfig;
 use super::front_desk::FrontDeskConfig;
 
 /// All that the daemon is told.
@@ -102,6 +103,8 @@ impl LockSystemConfig {
     pub fn rights_mode(&self) -> RightsMode {
         match &self.kind {
             LockSystemKind::SaltoSpace(space) => space.rights,
+            // No people are kept.
+            LockSystemKind::Fias(_) => RightsMode::LevelsAndDoors,
         }
     }
 }
@@ -111,6 +114,8 @@ impl LockSystemConfig {
 pub enum LockSystemKind {
     /// SALTO Space over SHIP.
     SaltoSpace(SaltoSpaceConfig),
+    /// A key service that speaks FIAS.
+    Fias(FiasConfig),
 }
 
 /// Settings of SALTO Space. Each weakly known fact of SHIP is a setting here, with the safest default.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::front_desk::{self, FrontDeskConfig};
-use super::salto_space;
 use super::section::Section;
 use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyConfig};
+use super::{fias, salto_space};
 
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
@@ -155,19 +155,36 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     });
     let connections = section.number("connections", 1..=16, 2);
     let call_timeout = Duration::from_secs(section.number("call_timeout_s", 1..=60, 15));
-    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, 30));
     let probe_interval = Duration::from_secs(section.number("probe_interval_s", 1..=300, 15));
     let inventory_interval = Duration::from_secs(section.number("inventory_interval_s", 10..=86_400, 900));
-    let kind = section.required("kind", "salto_space");
-    let kind = match kind.as_deref() {
-        Some("salto_space") => salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace),
+    let kind = section.required("kind", "salto_space or fias");
+    let (kind, keys) = match kind.as_deref() {
+        Some("salto_space") => {
+            (salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace), salto_space::KEYS.to_owned())
+        }
+        Some("fias") => (fias::validate(&mut section).map(LockSystemKind::Fias), fias::keys()),
         Some(other) => {
-            section.problem("kind", Some(&format!("{other:?}")), "salto_space");
+            section.problem("kind", Some(&format!("{other:?}")), "salto_space or fias");
             return None;
         }
-        None => None,
+        None => (None, salto_space::KEYS.to_owned()),
     };
-    section.finish(&format!("{COMMON_KEYS}, {}", salto_space::KEYS));
+    let answer_timeout = match &kind {
+        Some(LockSystemKind::Fias(fias)) => Some(fias.answer_timeout),
+        Some(LockSystemKind::SaltoSpace(_)) | None => None,
+    };
+    // A request cannot be taken back once it is out, so its answer has to fit into the hold of the encoder.
+    let encode_default = if answer_timeout.is_some() { 60 } else { 30 };
+    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, encode_default));
+    if answer_timeout.is_some_and(|answer| answer >= encode_timeout) {
+        let found = format!("{} s", encode_timeout.as_secs());
+        section.problem(
+            "encode_timeout_s",
+            Some(&found),
+            "more than reply_timeout_s: a request may have to wait its turn",
+        );
+    }
+    section.finish(&format!("{COMMON_KEYS}, {keys}"));
     Some(LockSystemConfig {
         name,
         display_name,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::fias::cryptogram::SiteKey;
+use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -54,7 +55,7 @@ impl FrontDesk {
 
 /// Serves one front desk until `stop`.
 pub async fn run(desk: FrontDesk, stop: CancellationToken) {
-    let mut opener = Opener::new(desk.config.endpoint.clone(), Limits::default(), Arc::clone(&desk.statistics));
+    let mut wire = Opener::new(desk.config.endpoint.clone(), Limits::default(), Arc::clone(&desk.statistics));
     let mut memory = Memory::default();
     let away = tokio::time::sleep(AWAY);
     tokio::pin!(away);
@@ -72,7 +73,7 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
             }
         };
         let opened = tokio::select! {
-            opened = opener.open() => opened,
+            opened = wire.open() => opened,
             () = &mut away, if !away.is_elapsed() => {
                 desk.tell_away(&format!("front desk `{}`: {last_problem}", desk.config.name));
                 continue;
@@ -95,7 +96,7 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
             info!(front_desk = desk.config.name, peer = line.place(), "The front desk's wire is open.");
             let settings = introduction::settings(&desk.config, key.clone());
             let mut session = Session::new(&desk, settings, &mut memory);
-            let end = session.run(line, &mut opener, &mut away, &stop).await;
+            let end = session.run(line, &mut wire, &mut away, &stop).await;
             was_alive |= session.was_alive();
             drop(session);
             memory.link_lost(desk.clock.since_boot());
@@ -119,6 +120,6 @@ async fn link_key(desk: &FrontDesk) -> Result<Option<SiteKey>, String> {
     let Some(source) = desk.config.link_key.clone() else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || source.read()).await.map_err(|error| error.to_string())?;
     let secret = read.map_err(|error| error.to_string())?;
-    let key = SiteKey::read(secrecy::ExposeSecret::expose_secret(&secret)).map_err(|error| error.to_string())?;
+    let key = SiteKey::read(secret.expose_secret()).map_err(|error| error.to_string())?;
     Ok(Some(key))
 }

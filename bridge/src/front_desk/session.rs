@@ -125,7 +125,7 @@ impl<'desk> Session<'desk> {
     pub(super) async fn run(
         &mut self,
         mut line: Line,
-        opener: &mut Opener,
+        others: &mut Opener,
         away: &mut Pin<&mut Sleep>,
         stop: &CancellationToken,
     ) -> End {
@@ -165,7 +165,7 @@ impl<'desk> Session<'desk> {
                     }
                     Err(error) => return self.lost(error.to_string()),
                 },
-                opened = opener.open(), if listens => match opened {
+                opened = others.open(), if listens => match opened {
                     Ok(next) if self.desk.config.replaces => {
                         warn!(front_desk = self.desk.config.name, peer = next.place(), "A second connection takes the place of the first.");
                         self.lost("another connection took its place".to_owned());
@@ -245,7 +245,7 @@ impl<'desk> Session<'desk> {
                     }
                 }
                 LinkAction::NotAlive => {
-                    info!(front_desk = self.desk.config.name, "The front desk's link is not alive.")
+                    info!(front_desk = self.desk.config.name, "The front desk's link is not alive.");
                 }
                 LinkAction::Close(reason) => self.close = Some(reason),
             }
@@ -286,7 +286,7 @@ impl<'desk> Session<'desk> {
         match outcome.disposition {
             Disposition::Link => {}
             Disposition::Dropped => {
-                debug!(front_desk = self.desk.config.name, record = %record.id(), "A record came before the link was alive.")
+                debug!(front_desk = self.desk.config.name, record = %record.id(), "A record came before the link was alive.");
             }
             Disposition::Data => match KeyRecord::read(record, self.desk.config.code_page) {
                 Some(key) if !matches!(key.kind, KeyRecordKind::Answer | KeyRecordKind::ReadAnswer) => {
@@ -335,13 +335,12 @@ impl<'desk> Session<'desk> {
         };
         let answers = DeskAnswers::new(ticket, self.answers.clone());
         let asked = EngineRequest::FrontDesk { order: Box::new(order), answers };
-        match tokio::time::timeout(ENGINE_WAIT, self.desk.engine.send(asked)).await {
-            Ok(Ok(())) => self.pending.push(pending),
-            Ok(Err(_)) | Err(_) => {
-                let stopped = DeskAnswer::Refused { code: "draining".to_owned(), message: String::new() };
-                let answer = answer::answer(&pending.record, &stopped, config);
-                self.tell(pending, answer);
-            }
+        if let Ok(Ok(())) = tokio::time::timeout(ENGINE_WAIT, self.desk.engine.send(asked)).await {
+            self.pending.push(pending);
+        } else {
+            let stopped = DeskAnswer::Refused { code: "draining".to_owned(), message: String::new() };
+            let answer = answer::answer(&pending.record, &stopped, config);
+            self.tell(pending, answer);
         }
     }
 

@@ -8,6 +8,7 @@
 //! is a copy of that. A *key service* knows rooms and nobody: a key is made from what is asked at that moment, so that rights
 //! stand in our own record until a card carries them.
 
+pub mod fias;
 mod key;
 pub mod salto_space;
 

@@ -302,7 +302,7 @@ mod tests {
         for mut wire in [Wire::plain(), Wire::serial(SerialSettings::default())] {
             let taken =
                 (0..1000).take_while(|_| wire.send(b"GI|", Repeat::AsSpecified, Duration::ZERO).is_ok()).count();
-            assert!(taken >= WAITING_RECORDS && taken <= WAITING_RECORDS + 1, "{taken}");
+            assert!((WAITING_RECORDS..=WAITING_RECORDS + 1).contains(&taken), "{taken}");
             assert_eq!(wire.send(b"GI|", Repeat::AsSpecified, Duration::ZERO), Err(WireError::Full));
         }
         let bad = Wire::plain().send(b"K\x02", Repeat::AsSpecified, Duration::ZERO);

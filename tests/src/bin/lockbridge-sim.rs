@@ -34,7 +34,7 @@ enum System {
     /// Prints one JSON line with the bound addresses when it is ready. Runs until SIGTERM, Ctrl-C or POST /shutdown.
     #[command(after_long_help = CONTROL_HELP)]
     SaltoSpace(Box<SaltoSpace>),
-    /// One end of FIAS: the property software of a hotel.
+    /// One end of FIAS: the property software of a hotel, or a vendor's key system.
     ///
     /// Prints one JSON line with address or port when it is ready. Runs until SIGTERM, Ctrl-C or POST /shutdown.
     #[command(after_long_help = command::CONTROL_HELP)]

@@ -23,6 +23,16 @@ use crate::state::fold::Phase;
 /// What cannot be done, before anything was.
 struct Refusal(DeskAnswer);
 
+/// What is known of an equal request.
+enum Repeated {
+    /// Nothing, or that it had no effect.
+    No,
+    /// It is being carried out, and answers here now.
+    UnderWay,
+    /// This came of it.
+    Told(DeskAnswer),
+}
+
 fn refusal(code: &str, message: impl Into<String>) -> Refusal {
     Refusal(DeskAnswer::Refused { code: code.to_owned(), message: message.into() })
 }
@@ -34,14 +44,16 @@ impl Engine {
         request: DeskOrderRequest,
         answers: DeskAnswers,
     ) -> Result<(), EngineError> {
-        if request.may_be_repeated
-            && let Some(told) = self.repeated(&request, &answers)?
-        {
+        if request.may_be_repeated {
             // What is told is durable already, or is told when the job ends.
-            if let Some(answer) = told {
-                answers.tell(answer);
+            match self.repeated(&request, &answers)? {
+                Repeated::No => {}
+                Repeated::UnderWay => return Ok(()),
+                Repeated::Told(answer) => {
+                    answers.tell(answer);
+                    return Ok(());
+                }
             }
-            return Ok(());
         }
         let taken = match self.desk_objection(&request) {
             None => self.take(&request, &answers).await?,
@@ -53,15 +65,12 @@ impl Engine {
         Ok(())
     }
 
-    /// What an equal request came to; `Some(None)`: it is still being carried out and answers to this one now.
-    fn repeated(
-        &mut self,
-        request: &DeskOrderRequest,
-        answers: &DeskAnswers,
-    ) -> Result<Option<Option<DeskAnswer>>, EngineError> {
+    /// Whether an equal request was carried out lately, and what it came to.
+    fn repeated(&mut self, request: &DeskOrderRequest, answers: &DeskAnswers) -> Result<Repeated, EngineError> {
         if let Some(job) = self.jobs.of_request(&request.request) {
+            // Who asked first has gone, or hears the same as who asks now.
             job.answers = answers.clone();
-            return Ok(Some(job.doubtful.then_some(DeskAnswer::Asking)));
+            return Ok(if job.doubtful { Repeated::Told(DeskAnswer::Asking) } else { Repeated::UnderWay });
         }
         let oldest_ms = self.clock.wall_ms().saturating_sub(i64::try_from(DESK_REPEAT.as_millis()).unwrap_or(0));
         let found = self
@@ -69,12 +78,15 @@ impl Engine {
             .at(&request.lock_system)
             .find(|(_, order)| order.request == request.request && order.asked_at_ms >= oldest_ms)
             .map(|(user_id, _)| user_id.to_owned());
-        let Some(user_id) = found else { return Ok(None) };
+        let Some(user_id) = found else { return Ok(Repeated::No) };
         let holder = self.holder(&request.lock_system, &user_id)?.unwrap_or_default();
-        let written = holder.credentials.iter().any(|credential| credential.issued);
-        let answer = if written { DeskAnswer::Done(Done::Before) } else { DeskAnswer::InDoubt };
-        let known = written || holder.may_hold_card();
-        Ok(known.then_some(Some(answer)))
+        Ok(if holder.credentials.iter().any(|credential| credential.issued) {
+            Repeated::Told(DeskAnswer::Done(Done::Before))
+        } else if holder.may_hold_card() {
+            Repeated::Told(DeskAnswer::InDoubt)
+        } else {
+            Repeated::No
+        })
     }
 
     /// What this moment refuses, whatever is asked.
@@ -425,12 +437,11 @@ impl Engine {
         let lane = (lock_system.to_owned(), format!("user:{user_id}"));
         let operator = format!("{OPERATOR}{}", order.desk);
         let waits = self.queue.safety_in(&lane);
-        let end = match waits {
-            Some(end) => end,
-            None => {
-                let body = Body::DeleteUser(DeleteUser { user_id: user_id.to_owned() });
-                self.give_ordered(body, lock_system, &lane.1, &operator, Some(order)).await?
-            }
+        let end = if let Some(end) = waits {
+            end
+        } else {
+            let body = Body::DeleteUser(DeleteUser { user_id: user_id.to_owned() });
+            self.give_ordered(body, lock_system, &lane.1, &operator, Some(order)).await?
         };
         for id in self.queue.queued_in(&lane) {
             if id != end && Some(id) != ending && !self.running.contains_key(&id) {

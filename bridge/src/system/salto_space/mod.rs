@@ -44,6 +44,12 @@ use crate::link::tls;
 /// The configuration of a lock system cannot be used.
 #[derive(Debug, Error)]
 pub enum SaltoSpaceError {
+    /// It is configured as a system of another kind.
+    #[error("lock system `{lock_system}` is not a SALTO Space")]
+    Kind {
+        /// Which.
+        lock_system: String,
+    },
     /// The files that say what to trust cannot be read.
     #[error("the TLS trust of lock system `{lock_system}` cannot be set up: {reason}")]
     Trust {
@@ -71,7 +77,9 @@ pub struct SaltoSpace {
 impl SaltoSpace {
     /// Prepares the adapter; reads the CA file and makes no connection.
     pub fn new(config: LockSystemConfig, clock: Arc<dyn Clock>) -> Result<Self, SaltoSpaceError> {
-        let LockSystemKind::SaltoSpace(space) = config.kind;
+        let LockSystemKind::SaltoSpace(space) = config.kind else {
+            return Err(SaltoSpaceError::Kind { lock_system: config.name });
+        };
         let tls = match &space.transport {
             ShipTransport::Http { url, trust, .. } if url.scheme() == "https" => Some(
                 tls::client(trust, &[b"http/1.1"])

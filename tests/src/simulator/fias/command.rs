@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
@@ -14,6 +15,7 @@ use super::super::line::noise::NoiseSettings;
 use super::super::line::{Handle, Line, Outside};
 use super::control;
 use super::framing::Form;
+use super::key_system::{self, KeySystem};
 use super::pms::{Pms, Profile};
 use super::record::CodePage;
 
@@ -22,6 +24,8 @@ use super::record::CodePage;
 pub enum Role {
     /// The property software of a hotel.
     Pms,
+    /// A vendor's key system with encoders, cards and doors.
+    KeySystem,
 }
 
 /// What happens to a second connection.
@@ -66,6 +70,21 @@ pub struct Fias {
     /// Told as the time a PMS waits for an answer, in seconds.
     #[arg(long, default_value_t = 60)]
     key_timeout: u16,
+    /// Where a key system keeps its count of effects; made if missing.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Rooms that a key system knows.
+    #[arg(long, value_delimiter = ',', default_value = "101,102,103")]
+    rooms: Vec<String>,
+    /// Encoders that a key system has.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    encoders: Vec<String>,
+    /// How long an encoder waits for a card.
+    #[arg(long, default_value_t = 20_000, value_name = "MILLISECONDS")]
+    card_wait: u64,
+    /// How long writing a card takes.
+    #[arg(long, default_value_t = 50, value_name = "MILLISECONDS")]
+    write_time: u64,
     /// Lose, turn over and double bytes at this rate, 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
@@ -92,6 +111,14 @@ pub const CONTROL_HELP: &str = r#"Control interface of the PMS (HTTP and JSON on
   GET  /answers?since=         every answer, also those that answer nothing
   POST /panel                  {"no_alive"?, "cut_on_answer"?, "manners"?: "normal"|"silent"|"refuse"}
   POST /raw {"hex"}   /noise {rates}   /plug {"plugged"}   /end   /cut   /shutdown
+
+Control interface of the key system:
+  GET  /state   /effects
+  POST /encoders/put  {"encoder", "serial"?}      /encoders/set {"encoder", "lift"?, "plugged"?}
+  POST /doors/present {"serial", "room"}
+  POST /faults        {"fault"}: lose_answer, {"late_answer": MILLISECONDS}, answer_first, break_in_answer, restart_link,
+                      wrong_workstation, padded_encoder, two_in_one, trickle, out_of_cards
+  POST /noise {rates}   /plug {"plugged"}   /shutdown
 
   curl -s localhost:PORT/requests -H 'content-type: application/json' \
     -d '{"record":"KR","fields":{"KC":"1","WS":"FO1","RN":"101","KT":"N","GD":"270101"}}'"#;
@@ -129,6 +156,23 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
             announce("pms", &handle, listener.local_addr()?)?;
             let shutdown = pms.shutdown.clone();
             let control = control::serve_pms(listener, pms);
+            finish(shutdown, stop, serve, control).await
+        }
+        Role::KeySystem => {
+            let data = options.data.context("--data DIR is needed: a key system keeps its count of effects there")?;
+            let profile = key_system::Profile {
+                form,
+                page: options.code_page,
+                rooms: options.rooms,
+                encoders: options.encoders,
+                card_wait: Duration::from_millis(options.card_wait),
+                write_time: Duration::from_millis(options.write_time),
+            };
+            let opened = KeySystem::open(profile, line, &data);
+            let (system, serve) = opened.with_context(|| format!("reading the effects in {}", data.display()))?;
+            announce("key-system", &handle, listener.local_addr()?)?;
+            let shutdown = system.shutdown.clone();
+            let control = control::serve_key_system(listener, system);
             finish(shutdown, stop, serve, control).await
         }
     }

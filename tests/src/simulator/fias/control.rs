@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::super::line::noise::NoiseSettings;
+use super::key_system::{Fault, KeySystem};
 use super::pms::{Panel, Pms, Refused};
 use super::record::Record;
 
@@ -148,5 +149,97 @@ async fn plug(State(pms): Shared, Json(plug): Json<Plug>) -> Answer {
 
 async fn stop(State(pms): Shared) -> Answer {
     pms.shutdown.cancel();
+    Ok(Json(json!({})))
+}
+
+type Vendor = State<Arc<KeySystem>>;
+
+/// Serves the key system's panel until the end of the process.
+pub async fn serve_key_system(listener: TcpListener, system: Arc<KeySystem>) -> std::io::Result<()> {
+    let shutdown = system.shutdown.clone();
+    let router = Router::new()
+        .route("/state", get(async |State(system): Vendor| Json(system.show())))
+        .route("/effects", get(async |State(system): Vendor| Json(system.effects())))
+        .route("/encoders/put", post(put))
+        .route("/encoders/set", post(set_encoder))
+        .route("/doors/present", post(present))
+        .route("/faults", post(fault))
+        .route("/noise", post(vendor_noise))
+        .route("/plug", post(vendor_plug))
+        .route("/shutdown", post(vendor_stop))
+        .with_state(system);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    encoder: String,
+    serial: Option<String>,
+}
+
+fn no_encoder(name: &str) -> No {
+    No(StatusCode::NOT_FOUND, format!("there is no encoder {name:?}"))
+}
+
+async fn put(State(system): Vendor, Json(put): Json<Put>) -> Answer {
+    let serial = system.put(&put.encoder, put.serial).ok_or_else(|| no_encoder(&put.encoder))?;
+    Ok(Json(json!({ "serial": serial })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetEncoder {
+    encoder: String,
+    #[serde(default)]
+    lift: bool,
+    plugged: Option<bool>,
+}
+
+async fn set_encoder(State(system): Vendor, Json(set): Json<SetEncoder>) -> Answer {
+    if system.set_encoder(&set.encoder, set.lift, set.plugged) {
+        Ok(Json(json!({})))
+    } else {
+        Err(no_encoder(&set.encoder))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Present {
+    serial: String,
+    room: String,
+}
+
+async fn present(State(system): Vendor, Json(present): Json<Present>) -> Answer {
+    Ok(Json(json!({ "opened": system.present(&present.serial, &present.room) })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskFault {
+    fault: Fault,
+}
+
+async fn fault(State(system): Vendor, Json(ask): Json<AskFault>) -> Answer {
+    system.fault(ask.fault);
+    Ok(Json(json!({})))
+}
+
+async fn vendor_noise(State(system): Vendor, Json(noise): Json<NoiseSettings>) -> Answer {
+    if let Some(rate) = noise.fault() {
+        return Err(No(StatusCode::BAD_REQUEST, format!("{rate} does not lie between 0 and 1")));
+    }
+    system.line().set_noise(noise);
+    Ok(Json(json!({})))
+}
+
+async fn vendor_plug(State(system): Vendor, Json(plug): Json<Plug>) -> Answer {
+    system.line().plug(plug.plugged);
+    Ok(Json(json!({})))
+}
+
+async fn vendor_stop(State(system): Vendor) -> Answer {
+    system.shutdown.cancel();
     Ok(Json(json!({})))
 }
