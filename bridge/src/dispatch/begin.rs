@@ -112,6 +112,14 @@ impl Engine {
             self.cancel(id, &cancel.command_id).await?;
             return Ok(true);
         }
+        // Ended while this waited to be tried again after a restart: nobody is left to give rights to.
+        if matches!((body, &loaded.command.desk), (Body::PutGrant(_), Some(_)))
+            && let Some(user_id) = user_of(body)
+            && self.stays.get(&record.lock_system, user_id).is_none()
+        {
+            self.transition(id, Event::Superseded, Detail::default()).await?;
+            return Ok(true);
+        }
         let interactive = mode_of(body) == Mode::Interactive;
         let room = self.log.room(self.disk_reserve_bytes);
         if room == Room::Exhausted || (room == Room::Full && priority_of(body) != Priority::Safety) {

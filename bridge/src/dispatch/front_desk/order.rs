@@ -44,16 +44,16 @@ impl Engine {
         request: DeskOrderRequest,
         answers: DeskAnswers,
     ) -> Result<(), EngineError> {
-        if request.may_be_repeated {
-            // What is told is durable already, or is told when the job ends.
-            match self.repeated(&request, &answers)? {
-                Repeated::No => {}
-                Repeated::UnderWay => return Ok(()),
-                Repeated::Told(answer) => {
-                    answers.tell(answer);
-                    return Ok(());
-                }
+        // What is told is durable already, or is told when the job ends.
+        match self.repeated(&request, &answers)? {
+            Repeated::UnderWay => return Ok(()),
+            // Sure that it heard how the first one ended, the desk wants another card.
+            Repeated::Told(DeskAnswer::Done(_)) if !request.may_be_repeated => {}
+            Repeated::Told(answer) => {
+                answers.tell(answer);
+                return Ok(());
             }
+            Repeated::No => {}
         }
         let taken = match self.desk_objection(&request) {
             None => self.take(&request, &answers).await?,
