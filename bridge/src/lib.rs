@@ -4,7 +4,7 @@
 //! and reports one honest outcome. Rooms, each with what it owns and never does in its own `mod.rs`:
 //!
 //! `cli` -> `app` -> {`tunnel`, `dispatch`, `system`, `health`, `control`, `identity`} -> {`journal`, `state`, `command`,
-//! `grant`, `net`} -> {`config`, `clock`, `seal`}.
+//! `grant`, `link`, `net`} -> {`config`, `clock`, `seal`}.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -18,12 +18,14 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod dispatch;
+pub mod front_desk;
 pub mod grant;
 pub mod health;
 pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod limits;
+pub mod link;
 pub mod net;
 pub mod page;
 pub mod seal;

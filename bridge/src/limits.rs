@@ -100,3 +100,11 @@ pub const HISTORY_LOOK: Duration = Duration::from_secs(2);
 pub const SHOWN_QUEUE: usize = 20;
 /// Doubts shown on the status page.
 pub const SHOWN_DOUBTS: usize = 50;
+/// Orders of front desks that are carried out at the same time, over all of them; one more is told that all is busy.
+pub const DESK_JOBS: usize = 64;
+/// An equal order of the front desk within this time is answered from memory if its first answer may have got lost.
+pub const DESK_REPEAT: Duration = Duration::from_secs(600);
+/// Orders of one front desk that wait for their answers; one more is told that all is busy.
+pub const DESK_PENDING: usize = 32;
+/// Records of one front desk that are read in a second; a peer that sends more has to wait.
+pub const DESK_RECORDS_PER_SECOND: u32 = 200;

@@ -18,7 +18,7 @@ const WRITE_USER: &str = "SaltoDBUser.InsertOrUpdate";
 const TOLD: Duration = Duration::from_secs(45);
 
 /// Code, file and test that provokes it.
-const PROVOKED: [(&str, &str, &str); 31] = [
+const PROVOKED: [(&str, &str, &str); 32] = [
     ("connecting", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("dns", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("internet", "tests/tests/operation.rs", "without_the_cloud_the_bridge_is_live_and_ready_and_says_what_is_missing"),
@@ -48,6 +48,7 @@ const PROVOKED: [(&str, &str, &str); 31] = [
     ("lock_protocol", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
     ("lock_clock", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
     ("encoder", "tests/tests/reasons.rs", "an_encoder_without_an_answer_is_told_until_it_answers"),
+    ("front_desk", "tests/tests/front_desk.rs", "a_wire_that_nobody_answers_is_told_until_somebody_does"),
     ("disk_low", "tests/tests/reasons.rs", "a_disk_with_less_than_its_reserve_is_told"),
     ("disk", "bridge/src/dispatch/tests/full.rs", "on_a_full_disk_only_revokes_begin_and_the_rest_waits"),
     ("inbox_full", "bridge/src/dispatch/tests/full.rs", "an_inbox_and_an_outbox_that_are_full_are_told"),

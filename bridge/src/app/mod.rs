@@ -36,6 +36,7 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
+use crate::front_desk::{self, FrontDesk};
 use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources, Working};
 use crate::history::{self, History};
 use crate::identity::{self, Identity};
@@ -44,6 +45,7 @@ use crate::limits;
 use crate::net::{Dialer, TlsTime};
 use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
+use crate::system::fias::Fias;
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::telemetry;
@@ -181,6 +183,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     tasks.spawn(identity::renewal::run(id, dialer, time, clocks, reasons, copied, stop.clone()));
     tasks.spawn(pass_on_suspicion(suspicion, engine.clone(), stop.clone()));
 
+    for desk in config.front_desks.clone() {
+        let desk = FrontDesk::new(desk, engine.clone(), Arc::clone(&clock), health.clone());
+        tasks.spawn(front_desk::run(desk, stop.clone()));
+    }
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
     tasks.spawn(telemetry::changes::run(health.clone(), Arc::clone(&clock), stop.clone()));
 
@@ -338,6 +344,7 @@ pub fn lock_system(system: &LockSystemConfig, clock: &Arc<dyn Clock>) -> Result<
                 problem: crate::net::chain_text(&error),
             })?))
         }
+        LockSystemKind::Fias(fias) => Ok(Arc::new(Fias::new(system, fias.clone()))),
     }
 }
 

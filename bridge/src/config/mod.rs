@@ -4,7 +4,10 @@
 //! keys are refused and all mistakes are told at once, each with file, key, what was found and what was expected. Only
 //! the validated types reach the other rooms. Never: reaches the network, holds a secret (only where to read it).
 
+mod fias;
 mod findings;
+mod front_desk;
+mod line;
 mod load;
 mod salto_space;
 mod secret;
@@ -12,7 +15,9 @@ mod section;
 mod types;
 mod validate;
 
+pub use fias::{FiasConfig, KeyOption, KeyRoom};
 pub use findings::{Effective, Problem};
+pub use front_desk::FrontDeskConfig;
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
 pub use secret::SecretError;
 pub use types::{

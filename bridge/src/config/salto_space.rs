@@ -107,7 +107,8 @@ fn authentication(section: &mut Section) -> Option<HttpAuthentication> {
     }
 }
 
-fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
+/// What to trust of a TLS server; noted as missing where it is needed.
+pub(super) fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
     let ca_file = section.text("ca_file");
     let pin = section.parsed("certificate_sha256", "64 hexadecimal digits", |text| {
         HEXLOWER_PERMISSIVE.decode(text.replace(':', "").as_bytes()).ok()?.try_into().ok()
@@ -128,7 +129,8 @@ fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
     }
 }
 
-fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
+/// Encoders by name.
+pub(super) fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
     let mut seen = BTreeSet::new();
     let mut encoders = Vec::new();
     for mut item in section.items("encoders", "name", "a list of encoder names, spelled as in Space") {

@@ -135,6 +135,26 @@ impl Section {
             .collect()
     }
 
+    /// A table of texts by name.
+    pub(super) fn texts_by_name(&mut self, key: &str, expected: &str) -> BTreeMap<String, String> {
+        let Some(value) = self.values.remove(key) else { return BTreeMap::new() };
+        let ValueKind::Table(table) = value.kind.clone() else {
+            self.wrong(key, &value, expected);
+            return BTreeMap::new();
+        };
+        let mut texts = BTreeMap::new();
+        for (name, value) in table {
+            match value.kind.clone() {
+                ValueKind::String(text) if !text.trim().is_empty() => {
+                    self.in_force(&format!("{key}.{name}"), &show(&value), value.origin());
+                    texts.insert(name, text);
+                }
+                _ => self.wrong(&format!("{key}.{name}"), &value, expected),
+            }
+        }
+        texts
+    }
+
     /// A list whose items are either a text (taken as the table `{ <short> = text }`) or a table.
     pub(super) fn items(&mut self, key: &str, short: &str, expected: &str) -> Vec<Self> {
         let mut sections = Vec::new();

@@ -42,7 +42,7 @@ fn a_small_file_gets_every_default() {
     assert_eq!(config.disk_reserve_bytes, 256 * 1024 * 1024);
     let [system] = config.lock_systems.as_slice() else { panic!("one system") };
     assert_eq!((system.name.as_str(), system.connections), ("main", 2));
-    let LockSystemKind::SaltoSpace(space) = &system.kind;
+    let LockSystemKind::SaltoSpace(space) = &system.kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Stp { host, port: 8050 } if host == "192.0.2.20"));
     assert_eq!(space.stp_version, *b"00");
     assert_eq!(space.encoders[1].display_name, "Left desk");
@@ -132,7 +132,7 @@ fn https_needs_something_to_trust() {
     assert!(problems.iter().any(|problem| problem.key == "lock_system.main.ca_file"), "{problems:?}");
     let pinned = format!("{https}certificate_sha256 = \"{}\"\n", "ab".repeat(32));
     let config = load(&Site::new(&pinned).file()).expect("holds").config;
-    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Http { trust: TlsTrust::Pin([0xAB, ..]), .. }));
 }
 
@@ -162,7 +162,15 @@ fn the_packaged_file_holds_and_documents_every_key() {
     // As installed it says what is missing, and nothing else; with its examples in force it holds.
     let unset = Site::new(text).problems();
     assert!(matches!(unset.as_slice(), [missing] if missing.key == "lock_system.<name>"), "{unset:?}");
-    let examples = ["[lock_system.main]", "kind = ", "time_zone = ", "host = ", "port = ", "encoders = "];
+    let examples = [
+        "[lock_system.main]",
+        "[front_desk.reception]",
+        "kind = ",
+        "time_zone = ",
+        "host = ",
+        "port = ",
+        "encoders = ",
+    ];
     let in_force = |line: &str| examples.iter().any(|example| line.starts_with(&format!("#{example}")));
     let filled: Vec<&str> =
         text.lines().map(|line| line.strip_prefix('#').filter(|_| in_force(line)).unwrap_or(line)).collect();
@@ -171,10 +179,85 @@ fn the_packaged_file_holds_and_documents_every_key() {
                   proxy proxy_password_file proxy_password_credential disk_reserve_mib audit_retention_mib";
     let keys = common.split_whitespace().map(str::to_owned);
     let vendor = salto_space::KEYS.split(", ").chain(validate::COMMON_KEYS.split(", "));
+    let vendor = vendor.chain(front_desk::KEYS.split(", ")).chain(line::LINE_KEYS.split(", "));
+    let fias_keys = fias::keys();
+    let vendor = vendor.chain(fias_keys.split(", "));
     let spelled_alike = ["password_credential", "key_credential"];
     for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str()))
     {
         let documented = text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
         assert!(documented, "{key} is not in packaging/config/bridge.toml");
+    }
+}
+
+const DESK: &str = r#"
+[front_desk.reception]
+host = "192.0.2.30"
+port = 5003
+"#;
+
+#[test]
+fn a_front_desk_needs_an_address_and_takes_the_only_lock_system() {
+    let config = load(&Site::new(&format!("{SMALL}{DESK}")).file()).expect("holds").config;
+    let [desk] = config.front_desks.as_slice() else { panic!("one front desk") };
+    assert_eq!((desk.name.as_str(), desk.lock_system.as_str()), ("reception", "main"));
+    assert_eq!(desk.endpoint.to_string(), "192.0.2.30 port 5003");
+    assert_eq!((desk.acknowledges, desk.checksum, desk.replaces), (false, false, false));
+    assert_eq!(desk.check_out.to_string(), "12:00:00");
+
+    let serial = "[front_desk.lobby]\ntransport = \"serial\"\ndevice = \"/dev/lockbridge/pms\"\ncode_page = \"cp850\"\n\
+                  rooms = { \"0101\" = \"D101\" }\nencoders = { \"1\" = \"Front desk 1\" }\n";
+    let config = load(&Site::new(&format!("{SMALL}{serial}")).file()).expect("holds").config;
+    let [desk] = config.front_desks.as_slice() else { panic!("one front desk") };
+    assert!(desk.acknowledges && desk.checksum, "a serial line is used as the protocol says");
+    assert_eq!(desk.rooms.get("0101").map(String::as_str), Some("D101"), "leading zeros count");
+}
+
+#[test]
+fn mistakes_of_a_front_desk_are_told_by_key() {
+    for (lines, key) in [
+        ("host = \"192.0.2.30\"\n", "front_desk.reception.port"),
+        ("host = \"h\"\nport = 1\nlock_system = \"other\"\n", "front_desk.reception.lock_system"),
+        ("transport = \"listen\"\nlisten = \"192.0.2.10:5003\"\n", "front_desk.reception.allow"),
+        ("transport = \"listen\"\nlisten = \"192.0.2.10:5003\"\nallow = [\"desk\"]\n", "front_desk.reception.allow"),
+        ("transport = \"serial\"\ndevice = \"ttyS0\"\n", "front_desk.reception.device"),
+        ("transport = \"serial\"\ndevice = \"/dev/x\"\nacknowledges = false\n", "front_desk.reception.acknowledges"),
+        ("host = \"h\"\nport = 1\nchecksum = true\n", "front_desk.reception.checksum"),
+        ("host = \"h\"\nport = 1\ncode_page = \"klingon\"\n", "front_desk.reception.code_page"),
+        ("host = \"h\"\nport = 1\ncheck_out = \"noon\"\n", "front_desk.reception.check_out"),
+        ("host = \"h\"\nport = 1\nlink_key = \"FidCrypt0S|x\"\n", "front_desk.reception.link_key"),
+        ("host = \"h\"\nport = 1\nrooms = [\"101\"]\n", "front_desk.reception.rooms"),
+        ("host = \"h\"\nport = 1\ncolour = \"red\"\n", "front_desk.reception.colour"),
+    ] {
+        let problems = Site::new(&format!("{SMALL}[front_desk.reception]\n{lines}")).problems();
+        assert!(problems.iter().any(|problem| problem.key == key), "{lines}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_key_service_needs_rooms_and_encoders_that_the_protocol_can_carry() {
+    let service = |lines: &str| {
+        format!(
+            "[lock_system.hotel]\nkind = \"fias\"\ntime_zone = \"Europe/Vienna\"\nhost = \"h\"\nport = 1\ntransport = \"tcp\"\n{lines}"
+        )
+    };
+    let whole = "rooms = [\"0101\", { name = \"2\", entrance = \"D2\" }]\nencoders = [\"1\"]\noptions = [{ position = 3, name = \"Gym\" }]\n";
+    let config = load(&Site::new(&service(whole)).file()).expect("holds").config;
+    let LockSystemKind::Fias(fias) = &config.lock_systems[0].kind else { panic!("a key service") };
+    assert_eq!((fias.rooms[0].entrance.as_str(), fias.rooms[1].entrance.as_str()), ("0101", "D2"));
+    assert_eq!(config.lock_systems[0].encode_timeout.as_secs(), 60, "longer than an answer may take");
+    for (lines, key) in [
+        ("encoders = [\"1\"]\n", "rooms"),
+        ("rooms = [\"1\"]\n", "encoders"),
+        ("rooms = [\"1|2\"]\nencoders = [\"1\"]\n", "rooms[0].name"),
+        ("rooms = [\"1\", \"1\"]\nencoders = [\"1\"]\n", "rooms[1].name"),
+        ("rooms = [\"1\"]\nencoders = [\"much too long\"]\n", "encoders"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\noptions = [{ position = 21, name = \"x\" }]\n", "options[0].position"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\nencode_timeout_s = 30\n", "encode_timeout_s"),
+        ("rooms = [\"1\"]\nencoders = [\"1\"]\npage_size = 100\n", "page_size"),
+    ] {
+        let problems = Site::new(&service(lines)).problems();
+        let key = format!("lock_system.hotel.{key}");
+        assert!(problems.iter().any(|problem| problem.key == key), "{lines}: {problems:?}");
     }
 }

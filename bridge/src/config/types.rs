@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::fias::FiasConfig;
+use super::front_desk::FrontDeskConfig;
+
 /// All that the daemon is told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,6 +37,8 @@ pub struct Config {
     pub audit_retention_bytes: u64,
     /// At least one.
     pub lock_systems: Vec<LockSystemConfig>,
+    /// Property software of the site that asks for keys.
+    pub front_desks: Vec<FrontDeskConfig>,
 }
 
 /// Look of log lines.
@@ -96,11 +101,24 @@ pub struct LockSystemConfig {
     pub kind: LockSystemKind,
 }
 
+impl LockSystemConfig {
+    /// How rights are written where the lock system keeps people.
+    pub fn rights_mode(&self) -> RightsMode {
+        match &self.kind {
+            LockSystemKind::SaltoSpace(space) => space.rights,
+            // No people are kept.
+            LockSystemKind::Fias(_) => RightsMode::LevelsAndDoors,
+        }
+    }
+}
+
 /// Vendor part of a lock system.
 #[derive(Debug, Clone)]
 pub enum LockSystemKind {
     /// SALTO Space over SHIP.
     SaltoSpace(SaltoSpaceConfig),
+    /// A key service that speaks FIAS.
+    Fias(FiasConfig),
 }
 
 /// Settings of SALTO Space. Each weakly known fact of SHIP is a setting here, with the safest default.

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::salto_space;
+use super::front_desk::{self, FrontDeskConfig};
 use super::section::Section;
 use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyConfig};
+use super::{fias, salto_space};
 
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
+/// Front desks of one bridge: each has a wire of its own.
+const FRONT_DESKS: usize = 8;
 
 /// Whether a configuration without a lock system holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,15 @@ pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
     let lock_systems: Vec<Option<LockSystemConfig>> =
         named.into_iter().map(|(name, section)| lock_system(name, section)).collect();
     systems.finish("tables named after your lock systems");
-    root.finish("bridge, health, log, machine, network, storage, lock_system");
+    let mut desks = root.section("front_desk");
+    let named = desks.named_sections();
+    if named.len() > FRONT_DESKS {
+        desks.problem("<name>", Some(&named.len().to_string()), "at most 8 front desks");
+    }
+    let front_desks: Vec<Option<FrontDeskConfig>> =
+        named.into_iter().map(|(name, section)| front_desk::validate(name, section, &lock_systems)).collect();
+    desks.finish("tables named after your front desks");
+    root.finish("bridge, health, log, machine, network, storage, lock_system, front_desk");
 
     Some(Config {
         state_directory,
@@ -92,6 +103,7 @@ pub(super) fn bridge(mut root: Section, wanted: Systems) -> Option<Config> {
         disk_reserve_bytes,
         audit_retention_bytes,
         lock_systems: lock_systems.into_iter().collect::<Option<_>>()?,
+        front_desks: front_desks.into_iter().collect::<Option<_>>()?,
     })
 }
 
@@ -143,20 +155,37 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     });
     let connections = section.number("connections", 1..=16, 2);
     let call_timeout = Duration::from_secs(section.number("call_timeout_s", 1..=60, 15));
-    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, 30));
     let card_removal = Duration::from_secs(section.number("card_removal_s", 0..=30, 3));
     let probe_interval = Duration::from_secs(section.number("probe_interval_s", 1..=300, 15));
     let inventory_interval = Duration::from_secs(section.number("inventory_interval_s", 10..=86_400, 900));
-    let kind = section.required("kind", "salto_space");
-    let kind = match kind.as_deref() {
-        Some("salto_space") => salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace),
+    let kind = section.required("kind", "salto_space or fias");
+    let (kind, keys) = match kind.as_deref() {
+        Some("salto_space") => {
+            (salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace), salto_space::KEYS.to_owned())
+        }
+        Some("fias") => (fias::validate(&mut section).map(LockSystemKind::Fias), fias::keys()),
         Some(other) => {
-            section.problem("kind", Some(&format!("{other:?}")), "salto_space");
+            section.problem("kind", Some(&format!("{other:?}")), "salto_space or fias");
             return None;
         }
-        None => None,
+        None => (None, salto_space::KEYS.to_owned()),
     };
-    section.finish(&format!("{COMMON_KEYS}, {}", salto_space::KEYS));
+    let answer_timeout = match &kind {
+        Some(LockSystemKind::Fias(fias)) => Some(fias.answer_timeout),
+        Some(LockSystemKind::SaltoSpace(_)) | None => None,
+    };
+    // A request cannot be taken back once it is out, so its answer has to fit into the hold of the encoder.
+    let encode_default = if answer_timeout.is_some() { 60 } else { 30 };
+    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, encode_default));
+    if answer_timeout.is_some_and(|answer| answer >= encode_timeout) {
+        let found = format!("{} s", encode_timeout.as_secs());
+        section.problem(
+            "encode_timeout_s",
+            Some(&found),
+            "more than reply_timeout_s: a request may have to wait its turn",
+        );
+    }
+    section.finish(&format!("{COMMON_KEYS}, {keys}"));
     Some(LockSystemConfig {
         name,
         display_name,

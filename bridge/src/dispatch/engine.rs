@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::Credentials;
 use super::effect::Ended;
+use super::front_desk::{Jobs, Stays};
 use super::log::Log;
 use super::queue::{LaneKey, Queue, Slot};
 use super::work::Work;
@@ -98,6 +99,8 @@ pub(super) struct System {
     pub(super) leases: BTreeSet<String>,
     /// Since when the last job at an encoder is over: its card may still lie there.
     pub(super) freed: BTreeMap<String, Duration>,
+    /// Rooms that work under way is about.
+    pub(super) rooms_held: BTreeSet<String>,
     pub(super) running: usize,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
@@ -116,6 +119,8 @@ pub(super) struct System {
 pub(super) struct Running {
     pub(super) lane: LaneKey,
     pub(super) encoder: Option<String>,
+    /// Rooms that nothing else may be about meanwhile.
+    pub(super) rooms: BTreeSet<String>,
     /// `None`: its holder is being observed, nothing has begun.
     pub(super) work: Option<Box<Work>>,
 }
@@ -173,6 +178,9 @@ pub(super) struct Engine {
     pub(super) questions: HashMap<CommandId, Question>,
     pub(super) effects: JoinSet<Ended>,
     pub(super) desk: HashMap<CommandId, oneshot::Sender<Result<Report, ControlError>>>,
+    /// Keys of the front desk by holder, and its orders that are being carried out.
+    pub(super) stays: Stays,
+    pub(super) jobs: Jobs,
     pub(super) session: super::session::Credits,
     pub(super) loss: super::loss::Loss,
     pub(super) feed: watch::Sender<TunnelFeed>,
@@ -273,6 +281,7 @@ impl Engine {
         if self.meta.brake {
             self.health.raise(Scope::Bridge, ReasonCode::Brake, "set before the last start");
         }
+        self.recover_stays()?;
         for (id, record) in commands {
             self.restarted(id, &record).await?;
         }
@@ -417,7 +426,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives lane, encoder and place back.
+    /// Gives lane, encoder, rooms and place back.
     pub(super) fn release(&mut self, id: &CommandId) -> Option<Running> {
         let running = self.running.remove(id)?;
         if let Some(system) = self.systems.get_mut(&running.lane.0) {
@@ -428,6 +437,7 @@ impl Engine {
                     system.freed.insert(encoder.clone(), self.clock.since_boot());
                 }
             }
+            system.rooms_held.retain(|room| !running.rooms.contains(room));
         }
         self.queue.set_busy(&running.lane, false);
         Some(running)

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::desk::EncoderJob;
+use super::front_desk::{DeskAnswers, DeskOrderRequest};
 use crate::system::{Intake, OperationError, Probe};
 
 /// The engine stopped, or refuses what was asked on site.
@@ -328,6 +329,13 @@ pub enum EngineRequest {
         who: String,
         /// Answered with the refusal when it is too late.
         done: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// The front desk's property software asks for something; answered as far as it is known.
+    FrontDesk {
+        /// What.
+        order: Box<DeskOrderRequest>,
+        /// Told at most twice: in doubt, and what came of it.
+        answers: DeskAnswers,
     },
     /// The brake (rule I9); answered when durable.
     Brake {

@@ -3,7 +3,7 @@
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{BrakeChanged, PolicyLoaded, Received, entry};
 use lockbridge_protocol::proto::tunnel::{
-    Command, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body,
+    Command, DeskOrder, EncodeCredential, KeyOperation, Medium, Priority, Report, command::Body,
 };
 use lockbridge_protocol::signed::command::{VERSION, kind_of, mode_of, priority_of};
 use lockbridge_protocol::signed::sha256;
@@ -62,6 +62,7 @@ impl Engine {
             EngineRequest::Cancel { command_id, who, done } => {
                 return self.cancel_locally(command_id, &who, done).await;
             }
+            EngineRequest::FrontDesk { order, answers } => return self.desk_order(*order, answers).await,
             EngineRequest::Brake { on, who, done } => return self.brake(on, who, done).await,
             EngineRequest::ReloadPolicy(done) => {
                 let result = self.load_policy().await?;
@@ -115,8 +116,20 @@ impl Engine {
         lane: &str,
         operator: &str,
     ) -> Result<CommandId, EngineError> {
+        self.give_ordered(body, lock_system, lane, operator, None).await
+    }
+
+    /// The same, because the front desk asked for it.
+    pub(super) async fn give_ordered(
+        &mut self,
+        body: Body,
+        lock_system: &str,
+        lane: &str,
+        operator: &str,
+        desk: Option<DeskOrder>,
+    ) -> Result<CommandId, EngineError> {
         let id = CommandId(rand::random());
-        self.give_as(id, body, lock_system, lane, operator).await?;
+        self.give_as(id, body, lock_system, lane, operator, desk).await?;
         Ok(id)
     }
 
@@ -128,6 +141,7 @@ impl Engine {
         lock_system: &str,
         lane: &str,
         operator: &str,
+        desk: Option<DeskOrder>,
     ) -> Result<(), EngineError> {
         let expires_at_ms = self.clock.wall_ms().saturating_add(LOCAL_LIFE_MS);
         let command = Command {
@@ -139,6 +153,7 @@ impl Engine {
             mode: mode_of(&body) as i32,
             expires_at_ms,
             body: Some(body.clone()),
+            desk,
             ..Command::default()
         };
         let payload = command.encode_to_vec();
@@ -183,7 +198,7 @@ impl Engine {
                     }
                 };
                 let lane = format!("user:{user_id}");
-                self.give_as(id, body, &lock_system, &lane, who).await?;
+                self.give_as(id, body, &lock_system, &lane, who, None).await?;
                 self.desk.insert(id, done);
             }
             Err(refused) => drop(done.send(Err(refused))),
@@ -340,10 +355,18 @@ impl Engine {
             } else {
                 format!("the lock server was asked {asked} time(s) and cannot tell")
             };
-            let advice = if record.kind == "encode_credential" {
-                "Look whether a written card lies at the encoder or was handed out; try it at a door."
-            } else {
-                "Look at the lock server whether the change is there."
+            let is_key = self.key_attempt(&record).is_some();
+            let evidence =
+                if is_key { "the lock system keeps no record that could be asked".to_owned() } else { evidence };
+            let advice = match record.kind.as_str() {
+                "encode_credential" if is_key => {
+                    "Put the card that lay at the encoder back on it and read it (scan): if it is the key that was asked for, \
+                     this settles itself. If no card was written, say so."
+                }
+                "encode_credential" => {
+                    "Look whether a written card lies at the encoder or was handed out; try it at a door."
+                }
+                _ => "Look at the lock server whether the change is there.",
             };
             rows.push((
                 slot.order,

@@ -16,15 +16,18 @@ mod doubt;
 mod effect;
 mod engine;
 mod finish;
+mod front_desk;
 mod handle;
 mod intake;
 mod judge;
+mod keys;
 mod local;
 mod log;
 mod loss;
 mod parts;
 mod quarantine;
 mod queue;
+mod reading;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,7 @@ mod work;
 pub use audit::Credentials;
 pub use desk::{EncoderJob, EncoderStage};
 pub use engine::{EngineError, Identity, State};
+pub use front_desk::{DeskAnswer, DeskAnswers, DeskOrderRequest, DeskRoom, DeskWish, Done};
 pub use handle::{
     CommandSummary, ControlError, DoubtSummary, DoubtVerdict, EncodeLocally, EngineHandle, EngineRequest, EngineStatus,
     LaneGapNotice, LiftAnswer, OutboxReader, QuarantineStatus, Resume, TunnelFeed,

@@ -143,6 +143,18 @@ impl Queue {
         self.lanes.get(lane).is_some_and(|lane| !lane.local.is_empty())
     }
 
+    /// The first revoke of a lane, whether it has begun or not.
+    pub(super) fn safety_in(&self, lane: &LaneKey) -> Option<CommandId> {
+        self.lanes.get(lane)?.safety.first().map(|(_, id)| *id)
+    }
+
+    /// Live commands of a lane in a phase.
+    pub(super) fn in_phase(&self, lane: &LaneKey, phase: Phase) -> Vec<CommandId> {
+        let Some(lane) = self.lanes.get(lane) else { return Vec::new() };
+        let all = lane.by_sequence.values().chain(lane.local.iter().map(|(_, id)| id));
+        all.filter(|id| self.slots.get(id).is_some_and(|slot| slot.phase == phase)).copied().collect()
+    }
+
     /// Live commands of a lane that have not begun.
     pub(super) fn queued_in(&self, lane: &LaneKey) -> Vec<CommandId> {
         let Some(lane) = self.lanes.get(lane) else { return Vec::new() };

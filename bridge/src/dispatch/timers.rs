@@ -91,7 +91,14 @@ impl Engine {
             let lane = (lock_system.clone(), format!("user:{user_id}"));
             // The one given for this moment still waits or runs; its success moves the moment on.
             let given = self.queue.has_local(&lane);
-            if !given && let Some(body) = self.rewrite(&lock_system, &user_id)? {
+            if given {
+                continue;
+            }
+            if let Some(order) = self.stay_over(&lock_system, &user_id)? {
+                self.end_stay(&lock_system, &user_id, order, None).await?;
+                continue;
+            }
+            if let Some(body) = self.rewrite(&lock_system, &user_id)? {
                 self.give_locally(body, &lock_system, &lane.1, "schedule").await?;
             }
         }

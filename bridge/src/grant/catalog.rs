@@ -35,6 +35,8 @@ pub struct Catalog {
     pub groups: BTreeMap<String, BTreeSet<String>>,
     /// Encoders.
     pub encoders: BTreeSet<String>,
+    /// Names of doors, for people.
+    pub names: BTreeMap<String, String>,
 }
 
 impl Catalog {
@@ -44,6 +46,7 @@ impl Catalog {
         match &item.kind {
             Some(Kind::Entrance(_)) if item.removed => {
                 self.entrances.remove(&id);
+                self.names.remove(&id);
             }
             Some(Kind::Entrance(seen)) => {
                 let entrance = Entrance {
@@ -51,6 +54,7 @@ impl Catalog {
                     mobile_key: seen.can_unlock_with_mobile_key,
                     reservable: seen.can_belong_to_reservation,
                 };
+                self.names.insert(id.clone(), item.display_name.clone());
                 self.entrances.insert(id, entrance);
             }
             Some(Kind::Group(_)) if item.removed => {
@@ -67,5 +71,10 @@ impl Catalog {
             }
             Some(Kind::User(_)) | None => {}
         }
+    }
+
+    /// Doors of this name, word for word.
+    pub fn named<'all>(&'all self, name: &'all str) -> impl Iterator<Item = &'all str> {
+        self.names.iter().filter(move |(_, named)| *named == name).map(|(id, _)| id.as_str())
     }
 }

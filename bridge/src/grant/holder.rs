@@ -2,11 +2,13 @@
 //!
 //! Stored sealed, as one value; it holds names and card serials.
 
-use lockbridge_protocol::proto::tunnel::{Medium, PutGrant, User};
+use lockbridge_protocol::proto::tunnel::{DeskOrder, Medium, PutGrant, User};
 use prost::Message;
 
 /// A start this little in the past is not worth telling: it is the way from the caller to here.
 const START_TOLERANCE_MS: i64 = 60_000;
+/// How long after its end a stay is remembered: people come back for the umbrella, clocks differ.
+const STAY_MEMORY_MS: i64 = 3_600_000;
 
 /// A holder.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -38,6 +40,9 @@ pub struct Holder {
     /// When rights have to be written again although nothing was asked; 0: never.
     #[prost(int64, tag = "9")]
     pub replan_at_ms: i64,
+    /// The order of the front desk that this holder is the key of. Such a holder is forgotten when the stay is over.
+    #[prost(message, optional, tag = "10")]
+    pub stay: Option<DeskOrder>,
 }
 
 /// Name and schedule.
@@ -87,6 +92,9 @@ pub struct Grant {
     /// Start as asked for; another one than in force when that lay in the past.
     #[prost(int64, tag = "7")]
     pub asked_starts_at_ms: i64,
+    /// Grants with the same one share a stay; may be empty.
+    #[prost(string, tag = "8")]
+    pub reservation_key: String,
 }
 
 impl Grant {
@@ -136,6 +144,9 @@ pub struct Credential {
     /// End of validity on the card, when told.
     #[prost(int64, tag = "7")]
     pub valid_until_ms: i64,
+    /// Rooms that the card is, or may be, a key for: rights that no lock server holds.
+    #[prost(string, repeated, tag = "8")]
+    pub rooms: Vec<String>,
 }
 
 impl Holder {
@@ -187,6 +198,7 @@ impl Holder {
             ends_at_ms: put.ends_at_ms,
             methods,
             asked_starts_at_ms: put.starts_at_ms,
+            reservation_key: put.reservation_key.clone(),
         });
         self.grants.sort_by(|left, right| left.grant_id.cmp(&right.grant_id));
         if let Some(user) = put.user.as_ref() {
@@ -239,6 +251,17 @@ impl Holder {
     /// Some card of the holder exists, or may.
     pub fn may_hold_card(&self) -> bool {
         self.credentials.iter().any(|credential| credential.issued || credential.maybe_issued)
+    }
+
+    /// The stay that made this holder is over for good.
+    pub fn stay_is_over(&self, now_ms: i64) -> bool {
+        self.stay.as_ref().is_some_and(|stay| stay.ends_at_ms.saturating_add(STAY_MEMORY_MS) <= now_ms)
+    }
+
+    /// When this holder has to be looked at again: for the plan, or because its stay is over by then. 0: never.
+    pub fn look_again_at(&self, planned_ms: Option<i64>) -> i64 {
+        let over = self.stay.as_ref().map(|stay| stay.ends_at_ms.saturating_add(STAY_MEMORY_MS));
+        planned_ms.into_iter().chain(over).min().unwrap_or_default()
     }
 
     /// Rights at the server changed: cards lag behind.

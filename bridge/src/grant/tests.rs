@@ -21,6 +21,7 @@ fn catalog() -> Catalog {
             ("none".to_owned(), names(&[])),
         ]),
         encoders: BTreeSet::new(),
+        names: BTreeMap::new(),
     }
 }
 

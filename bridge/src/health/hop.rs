@@ -24,6 +24,8 @@ pub enum Hop {
     LockServer,
     /// An encoder.
     Encoder,
+    /// The property software of the site.
+    FrontDesk,
     /// The disk of the state directory, and what is kept there.
     Disk,
     /// Effects of which nobody knows whether they happened.
@@ -46,6 +48,7 @@ impl ReasonCode {
                 Hop::LockServer
             }
             Self::Encoder => Hop::Encoder,
+            Self::FrontDesk => Hop::FrontDesk,
             Self::DiskLow | Self::Disk | Self::StateRebuilt | Self::StateInMemory | Self::JournalDamaged => Hop::Disk,
             Self::Doubt => Hop::Doubt,
             Self::InboxFull | Self::OutboxFull | Self::LaneGap | Self::Brake | Self::Policy | Self::Draining => {

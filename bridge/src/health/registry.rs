@@ -18,6 +18,8 @@ pub enum Scope {
     LockSystem(String),
     /// One encoder of a lock system.
     Encoder(String, String),
+    /// The wire to the property software of one front desk.
+    FrontDesk(String),
     /// This machine and process: disk, clock, identity, brake.
     Bridge,
 }
@@ -71,6 +73,7 @@ reason_codes! {
     LockProtocol = "lock_protocol", "The lock server answers in a way that cannot be understood.", "Check that host and port belong to the lock system; send a support bundle.";
     LockClock = "lock_clock", "The lock server's clock or zone differs from this machine's.", "Set the clock and the zone of the lock server, and `time_zone` of the lock system.";
     Encoder = "encoder", "An encoder does not answer.", "Check its power, network and name.";
+    FrontDesk = "front_desk", "The property software at the front desk is not connected.", "Check that it runs, that its key interface is switched on, and the settings of this front desk: address or device, speed, checksum.";
     DiskLow = "disk_low", "The disk of the state directory is nearly full.", "Free space under the state directory.";
     Disk = "disk", "The disk of the state directory is full: work waits, only revokes are carried out.", "Free space under the state directory; work goes on by itself.";
     InboxFull = "inbox_full", "As many commands wait as this bridge may hold.", "Bring the lock server back; new commands wait in the cloud.";

@@ -290,6 +290,7 @@ impl Observer {
                     Scope::Bridge => "bridge".to_owned(),
                     Scope::LockSystem(name) => format!("lock_system:{name}"),
                     Scope::Encoder(system, name) => format!("encoder:{system}/{name}"),
+                    Scope::FrontDesk(name) => format!("front_desk:{name}"),
                 },
                 code: reason.code.code(),
                 hop: reason.code.hop(),

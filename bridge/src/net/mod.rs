@@ -25,4 +25,5 @@ pub use error::DialError;
 pub(crate) use error::chain_text;
 pub use http::{HttpAnswer, HttpError, get, post};
 pub use proxy::ProxyError;
+pub use tcp::connect_to as connect;
 pub use tls::{TlsConfigError, TlsTime, anonymous_client, enrollment_client, mutual_client};

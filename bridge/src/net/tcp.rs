@@ -46,6 +46,11 @@ impl Resolve for SystemResolver {
     }
 }
 
+/// Connects to a machine by name or address with the machine's resolver. Ends within 12 s.
+pub async fn connect_to(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    connect(&SystemResolver, host, port).await
+}
+
 /// Resolves `host` and connects to the first of its addresses that answers.
 pub(super) async fn connect(resolver: &dyn Resolve, host: &str, port: u16) -> Result<TcpStream, DialError> {
     let addresses = resolve(resolver, host, port).await?;

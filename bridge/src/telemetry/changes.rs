@@ -165,6 +165,7 @@ fn place(scope: &Scope) -> String {
         Scope::Bridge => "bridge".to_owned(),
         Scope::LockSystem(name) => format!("lock_system:{name}"),
         Scope::Encoder(system, name) => format!("encoder:{system}/{name}"),
+        Scope::FrontDesk(name) => format!("front_desk:{name}"),
     }
 }
 

@@ -129,6 +129,7 @@ impl Authority {
             cancels_below: if new.cancels_below { sequence } else { 0 },
             minimum_policy_version: 0,
             body: Some(new.body),
+            desk: None,
         };
         let signed = signed::command::sign(self.key(), &command);
         check_size(kind, &signed)?;

@@ -5,6 +5,7 @@
 //! * [`record`], [`id`]: records and fields in the frames of [`line`](crate::line). [`value`], [`code`]: dates, lists, tables.
 //! * [`link`], [`key`], [`guest`]: the typed records; [`any`]: all of them, unknown ones kept.
 //! * [`serial`]: who acknowledges what on a serial line; over TCP nothing is acknowledged.
+//! * [`wire`]: both ways of framing behind one face, with a queue for what waits.
 //! * [`session`]: how a link comes up, stays up and ends, for either role.
 //! * [`key_table`]: which answer belongs to which key request.
 //! * [`cryptogram`]: the optional proof that the key system has the site's key.
@@ -29,6 +30,7 @@ pub mod record;
 pub mod serial;
 pub mod session;
 pub mod value;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -458,6 +458,9 @@ pub struct Command {
     pub cancels_below: u64,
     #[prost(uint64, tag = "15")]
     pub minimum_policy_version: u64,
+    /// never in a signed command: only in those that a bridge gives itself for its front desk
+    #[prost(message, optional, tag = "36")]
+    pub desk: ::core::option::Option<DeskOrder>,
     #[prost(
         oneof = "command::Body",
         tags = "20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35"
@@ -501,6 +504,38 @@ pub mod command {
         #[prost(message, tag = "35")]
         CancelCommand(super::CancelCommand),
     }
+}
+/// What the property software at the site asked a bridge for, without the cloud.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeskOrder {
+    /// the front desk's name in the bridge's configuration
+    #[prost(string, tag = "1")]
+    pub desk: ::prost::alloc::string::String,
+    #[prost(enumeration = "DeskAct", tag = "2")]
+    pub act: i32,
+    /// as the property software numbers it; empty: not told
+    #[prost(string, tag = "3")]
+    pub reservation: ::prost::alloc::string::String,
+    /// as the property software names it
+    #[prost(string, tag = "4")]
+    pub room: ::prost::alloc::string::String,
+    /// the room's first, then further ones
+    #[prost(string, repeated, tag = "5")]
+    pub entrance_external_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "6")]
+    pub starts_at_ms: i64,
+    #[prost(int64, tag = "7")]
+    pub ends_at_ms: i64,
+    #[prost(string, tag = "8")]
+    pub encoder_external_id: ::prost::alloc::string::String,
+    /// grows with every order: a new key ends the room's keys of lower orders
+    #[prost(uint64, tag = "9")]
+    pub order: u64,
+    /// SHA-256 of what was asked, word for word: tells a repetition
+    #[prost(bytes = "vec", tag = "10")]
+    pub request: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "11")]
+    pub asked_at_ms: i64,
 }
 /// The holder as the cloud knows it. Whole: what is absent is empty.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -784,6 +819,12 @@ pub struct CardOnEncoder {
     /// the server has nothing newer for this card
     #[prost(bool, tag = "8")]
     pub up_to_date: bool,
+    /// what is written on a key for a room, the main room first
+    #[prost(string, repeated, tag = "9")]
+    pub entrance_external_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// of a key service: guest, staff, spare, ended, unidentified; empty: not told
+    #[prost(string, tag = "10")]
+    pub key_class: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resolution {
@@ -801,13 +842,19 @@ pub struct Resolution {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LocalOrigin {
-    /// "uid 1000"
+    /// "uid 1000", "front desk reception"
     #[prost(string, tag = "1")]
     pub operator: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub encode_credential: ::core::option::Option<EncodeCredential>,
     #[prost(string, tag = "3")]
     pub lock_system: ::prost::alloc::string::String,
+    /// put_grant, encode_credential, ...
+    #[prost(string, tag = "4")]
+    pub kind: ::prost::alloc::string::String,
+    /// set when the front desk's property software asked
+    #[prost(message, optional, tag = "5")]
+    pub desk: ::core::option::Option<DeskOrder>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InventoryDelta {
@@ -1228,6 +1275,47 @@ impl Mode {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum DeskAct {
+    Unspecified = 0,
+    /// earlier keys of the room end
+    NewKey = 1,
+    /// earlier keys stay
+    DuplicateKey = 2,
+    EndKeys = 3,
+    /// other dates, or another room
+    ChangeKeys = 4,
+    ReadKey = 5,
+}
+impl DeskAct {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DESK_ACT_UNSPECIFIED",
+            Self::NewKey => "DESK_ACT_NEW_KEY",
+            Self::DuplicateKey => "DESK_ACT_DUPLICATE_KEY",
+            Self::EndKeys => "DESK_ACT_END_KEYS",
+            Self::ChangeKeys => "DESK_ACT_CHANGE_KEYS",
+            Self::ReadKey => "DESK_ACT_READ_KEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DESK_ACT_UNSPECIFIED" => Some(Self::Unspecified),
+            "DESK_ACT_NEW_KEY" => Some(Self::NewKey),
+            "DESK_ACT_DUPLICATE_KEY" => Some(Self::DuplicateKey),
+            "DESK_ACT_END_KEYS" => Some(Self::EndKeys),
+            "DESK_ACT_CHANGE_KEYS" => Some(Self::ChangeKeys),
+            "DESK_ACT_READ_KEY" => Some(Self::ReadKey),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum Medium {
     Unspecified = 0,
     Card = 1,
@@ -1263,6 +1351,10 @@ pub enum KeyOperation {
     AssignNew = 1,
     /// the same card is presented again
     UpdateCurrent = 2,
+    /// a new stay in the room: keys of earlier stays end, whatever the bridge knows of them
+    NewKey = 3,
+    /// one more key of the stay that is
+    Copy = 4,
 }
 impl KeyOperation {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1274,6 +1366,8 @@ impl KeyOperation {
             Self::Unspecified => "KEY_OPERATION_UNSPECIFIED",
             Self::AssignNew => "KEY_OPERATION_ASSIGN_NEW",
             Self::UpdateCurrent => "KEY_OPERATION_UPDATE_CURRENT",
+            Self::NewKey => "KEY_OPERATION_NEW_KEY",
+            Self::Copy => "KEY_OPERATION_COPY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1282,6 +1376,8 @@ impl KeyOperation {
             "KEY_OPERATION_UNSPECIFIED" => Some(Self::Unspecified),
             "KEY_OPERATION_ASSIGN_NEW" => Some(Self::AssignNew),
             "KEY_OPERATION_UPDATE_CURRENT" => Some(Self::UpdateCurrent),
+            "KEY_OPERATION_NEW_KEY" => Some(Self::NewKey),
+            "KEY_OPERATION_COPY" => Some(Self::Copy),
             _ => None,
         }
     }
@@ -1351,6 +1447,8 @@ pub enum TruthLevel {
     Medium = 2,
     /// the lock itself confirmed it
     Lock = 3,
+    /// only the bridge holds it: the lock system hears of it when a key is made
+    Bridge = 4,
 }
 impl TruthLevel {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1363,6 +1461,7 @@ impl TruthLevel {
             Self::Server => "TRUTH_LEVEL_SERVER",
             Self::Medium => "TRUTH_LEVEL_MEDIUM",
             Self::Lock => "TRUTH_LEVEL_LOCK",
+            Self::Bridge => "TRUTH_LEVEL_BRIDGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1372,6 +1471,7 @@ impl TruthLevel {
             "TRUTH_LEVEL_SERVER" => Some(Self::Server),
             "TRUTH_LEVEL_MEDIUM" => Some(Self::Medium),
             "TRUTH_LEVEL_LOCK" => Some(Self::Lock),
+            "TRUTH_LEVEL_BRIDGE" => Some(Self::Bridge),
             _ => None,
         }
     }

@@ -10,12 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
+use lockbridge_tests::simulator::fias::command::{self, Fias};
 use lockbridge_tests::simulator::server::stream::{Stream, Target};
 use lockbridge_tests::simulator::server::{self, Addresses, HttpLogin, Settings, Simulator};
 use lockbridge_tests::simulator::ship::Rules;
 use lockbridge_tests::simulator::site::seed;
 use lockbridge_tests::simulator::site::store::{Fsync, Store};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Simulated lock systems.
 #[derive(Parser)]
@@ -32,6 +34,11 @@ enum System {
     /// Prints one JSON line with the bound addresses when it is ready. Runs until SIGTERM, Ctrl-C or POST /shutdown.
     #[command(after_long_help = CONTROL_HELP)]
     SaltoSpace(Box<SaltoSpace>),
+    /// One end of FIAS: the property software of a hotel, or a vendor's key system.
+    ///
+    /// Prints one JSON line with address or port when it is ready. Runs until SIGTERM, Ctrl-C or POST /shutdown.
+    #[command(after_long_help = command::CONTROL_HELP)]
+    Fias(Box<Fias>),
 }
 
 const CONTROL_HELP: &str = r#"Control interface (HTTP and JSON on the control port):
@@ -136,11 +143,33 @@ struct SaltoSpace {
 }
 
 fn main() -> anyhow::Result<()> {
-    let System::SaltoSpace(options) = Arguments::parse().system;
-    let level = if options.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let system = Arguments::parse().system;
+    let verbose = match &system {
+        System::SaltoSpace(options) => options.verbose,
+        System::Fias(options) => options.verbose,
+    };
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    runtime.block_on(run(*options))
+    match system {
+        System::SaltoSpace(options) => runtime.block_on(run(*options)),
+        System::Fias(options) => runtime.block_on(run_fias(*options)),
+    }
+}
+
+async fn run_fias(options: Fias) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let with_stdin = options.exit_with_stdin;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut served = std::pin::pin!(command::run(options, stop.clone()));
+    tokio::select! {
+        ended = &mut served => return ended,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stdin_closed(), if with_stdin => {}
+    }
+    stop.cancel();
+    served.await
 }
 
 async fn run(options: SaltoSpace) -> anyhow::Result<()> {

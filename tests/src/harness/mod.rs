@@ -5,6 +5,7 @@
 
 mod binaries;
 mod command;
+mod front_desk;
 pub mod guest;
 mod http;
 mod leaks;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use binaries::{Binaries, build};
 pub(crate) use binaries::{cargo, find, workspace};
+pub use front_desk::FiasSimulator;
 pub use http::{ApiClient, ApiError};
 pub use leaks::{forms, holds};
 pub use link::{Link, Passed};

@@ -16,6 +16,8 @@
 //! faults, control interface),
 //! [`refusal`] (the vendor's error codes).
 
+pub mod fias;
+pub mod line;
 pub mod refusal;
 pub mod server;
 pub mod ship;

@@ -15,7 +15,6 @@ mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod users;
 
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::connection::Target;
-use self::errors::{Attempt, UNCATEGORIZED, operation_error};
+use self::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use self::mapping::SiteTime;
 use self::session::{Session, SessionError};
 use super::{
@@ -40,10 +39,17 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::config::{LockSystemConfig, LockSystemKind, SaltoSpaceConfig, ShipTransport};
+use crate::link::tls;
 
 /// The configuration of a lock system cannot be used.
 #[derive(Debug, Error)]
 pub enum SaltoSpaceError {
+    /// It is configured as a system of another kind.
+    #[error("lock system `{lock_system}` is not a SALTO Space")]
+    Kind {
+        /// Which.
+        lock_system: String,
+    },
     /// The files that say what to trust cannot be read.
     #[error("the TLS trust of lock system `{lock_system}` cannot be set up: {reason}")]
     Trust {
@@ -71,10 +77,12 @@ pub struct SaltoSpace {
 impl SaltoSpace {
     /// Prepares the adapter; reads the CA file and makes no connection.
     pub fn new(config: LockSystemConfig, clock: Arc<dyn Clock>) -> Result<Self, SaltoSpaceError> {
-        let LockSystemKind::SaltoSpace(space) = config.kind;
+        let LockSystemKind::SaltoSpace(space) = config.kind else {
+            return Err(SaltoSpaceError::Kind { lock_system: config.name });
+        };
         let tls = match &space.transport {
             ShipTransport::Http { url, trust, .. } if url.scheme() == "https" => Some(
-                tls::client(trust)
+                tls::client(trust, &[b"http/1.1"])
                     .map_err(|reason| SaltoSpaceError::Trust { lock_system: config.name.clone(), reason })?,
             ),
             _ => None,
@@ -88,6 +96,8 @@ impl SaltoSpace {
                 kind: "salto_space",
                 display_name: config.display_name,
                 time_zone: config.time_zone_name,
+                keeps_people: true,
+                keys: None,
             },
             time: SiteTime { zone: config.time_zone },
             clock,
@@ -147,9 +157,12 @@ impl SaltoSpace {
         match operation {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
-            Operation::Encode { user_id, encoder, operation } => {
-                self.encode(&user_id, &encoder, operation, until).await
-            }
+            Operation::Encode { user_id, encoder, key } => self.encode(&user_id, &encoder, key.kind, until).await,
+            Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
+                UNCATEGORIZED,
+                format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
+                Retry::Never,
+            )),
             Operation::ReadCard { encoder } => self.read_card(&encoder, until).await,
             Operation::AssignCard { user_id, card_number } => self.assign_card(&user_id, &card_number, until).await,
             Operation::CancelKey { user_id } => self.cancel_key(&user_id, until).await,
@@ -172,6 +185,8 @@ impl LockSystem for SaltoSpace {
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }
             | Operation::AssignCard { .. }
+            | Operation::CheckOut { .. }
+            | Operation::ChangeStay { .. }
             | Operation::CancelKey { .. } => EffectClass::Repeatable,
         }
     }

@@ -149,6 +149,7 @@ async fn a_card_encoded_on_site_without_the_cloud_is_learnt_once() {
                 encoder_external_id: "Desk".to_owned(),
                 operation: proto::KeyOperation::AssignNew.into(),
             }),
+            ..proto::LocalOrigin::default()
         }),
         ..proto::CommandUpdate::default()
     };
@@ -194,4 +195,50 @@ async fn a_cancel_goes_into_the_lane_of_its_target_and_is_refused_after_the_end(
     assert!(text(&ended["error"]["message"]).contains("cancelled"), "{ended}");
     let (_, refused) = hotel.refused("/action_attempts/cancel", body).await;
     assert_eq!(refused["type"], "action_attempt_ended", "{refused}");
+}
+
+#[tokio::test]
+async fn what_the_front_desk_did_without_the_cloud_is_shown_once_and_changes_no_resource() {
+    let (hotel, grant, _) = ready().await;
+    let update = |id: u8, kind: &str, state: proto::CommandState| proto::CommandUpdate {
+        command_id: vec![id; 16],
+        state: state.into(),
+        evidence: Some(proto::Evidence { card_number: "04FF".to_owned(), ..proto::Evidence::default() }),
+        local: Some(proto::LocalOrigin {
+            operator: "front desk reception".to_owned(),
+            lock_system: "space".to_owned(),
+            kind: kind.to_owned(),
+            desk: Some(proto::DeskOrder {
+                desk: "reception".to_owned(),
+                act: proto::DeskAct::NewKey.into(),
+                reservation: "4711".to_owned(),
+                room: "0101".to_owned(),
+                entrance_external_ids: vec!["101".to_owned()],
+                ..proto::DeskOrder::default()
+            }),
+            ..proto::LocalOrigin::default()
+        }),
+        ..proto::CommandUpdate::default()
+    };
+    hotel.told(Told::CommandUpdate(update(1, "put_grant", proto::CommandState::Succeeded))).await;
+    hotel.told(Told::CommandUpdate(update(2, "encode_credential", proto::CommandState::Executing))).await;
+    hotel.told(Told::CommandUpdate(update(2, "encode_credential", proto::CommandState::InDoubt))).await;
+    hotel.told(Told::CommandUpdate(update(2, "encode_credential", proto::CommandState::Succeeded))).await;
+    hotel.told(Told::CommandUpdate(update(2, "encode_credential", proto::CommandState::Succeeded))).await;
+    let events = hotel.get("/events/list?since=2026-01-01T00:00:00Z&limit=1000").await;
+    let told: Vec<_> = events["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .filter(|event| event["event_type"] == "lockbridge.front_desk")
+        .collect();
+    let outcomes: Vec<_> = told.iter().map(|event| text(&event["outcome"])).collect();
+    assert_eq!(outcomes, ["in_doubt", "succeeded"]);
+    let last = told.last().expect("one");
+    assert_eq!(last["acs_entrance_ids"], json!([hotel.door("101").await]));
+    assert_eq!(
+        (&last["action"], &last["room"], &last["reservation"]),
+        (&json!("new_key"), &json!("0101"), &json!("4711"))
+    );
+    assert_eq!(hotel.method(&grant).await["is_issued"], false);
 }

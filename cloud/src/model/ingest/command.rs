@@ -11,9 +11,17 @@ use crate::model::{ModelError, Work, events, grants, sql, users};
 use serde_json::json;
 
 /// One `CommandUpdate`.
-pub(super) fn update(work: &Work<'_>, update: &CommandUpdate, occurred_at: i64) -> Result<(), ModelError> {
-    if update.local.is_some() {
-        return local(work, update, occurred_at);
+pub(super) fn update(
+    work: &Work<'_>,
+    bridge_id: &str,
+    update: &CommandUpdate,
+    occurred_at: i64,
+) -> Result<(), ModelError> {
+    if let Some(origin) = &update.local {
+        return match &origin.desk {
+            Some(order) => super::desk::told(work, bridge_id, update, origin, order, occurred_at),
+            None => local(work, update, occurred_at),
+        };
     }
     let Some(command_id) = CommandId::from_bytes(&update.command_id) else { return Ok(()) };
     let Some(issued) = commands::find(work, command_id)? else { return Ok(()) };

@@ -6,6 +6,7 @@
 
 mod access;
 mod command;
+mod desk;
 mod inventory;
 mod link;
 mod lost;
@@ -65,7 +66,7 @@ impl ModelIngest {
 impl Ingest for ModelIngest {
     fn report(&self, tx: &Transaction<'_>, now_ms: i64, bridge_id: &str, report: &Report) -> Result<(), StoreError> {
         self.work(tx, now_ms, bridge_id, |work| match &report.body {
-            Some(Body::CommandUpdate(update)) => command::update(work, update, report.occurred_at_ms),
+            Some(Body::CommandUpdate(update)) => command::update(work, bridge_id, update, report.occurred_at_ms),
             Some(Body::InventoryDelta(delta)) => inventory::delta(work, bridge_id, delta, report.occurred_at_ms),
             Some(Body::AccessEvents(events)) => access::events(work, bridge_id, events),
             Some(Body::EventGap(gap)) => access::gap(work, bridge_id, gap, report),

@@ -291,12 +291,17 @@ impl KeySystemSession {
                 Outcome { disposition: Disposition::Data, actions: Vec::new() }
             }
             // A PMS sends no data before it takes the link for alive, so its LA was lost or never sent.
-            State::WaitAlive { .. } => {
-                self.now_alive(at);
-                Outcome { disposition: Disposition::Data, actions: vec![LinkAction::Alive] }
-            }
+            State::WaitAlive { .. } => self.woken(at),
+            // On a serial line it need not have noticed that we were away, and knows our introduction from before.
+            State::WaitStart { .. } if self.settings.medium == Medium::Serial => self.woken(at),
             _ => Outcome { disposition: Disposition::Dropped, actions: Vec::new() },
         }
+    }
+
+    /// Data proves that the link is alive.
+    fn woken(&mut self, at: Moment) -> Outcome {
+        self.now_alive(at);
+        Outcome { disposition: Disposition::Data, actions: vec![LinkAction::Alive] }
     }
 
     fn ended(&mut self, at: Moment) -> Vec<LinkAction> {

@@ -151,6 +151,16 @@ fn data_counts_only_while_alive() {
 }
 
 #[test]
+fn on_a_port_a_request_of_a_pms_that_never_noticed_our_absence_counts() {
+    for (medium, expected) in [(Medium::Tcp, Disposition::Dropped), (Medium::Serial, Disposition::Data)] {
+        let mut keys = key_system(medium);
+        assert_eq!(keys.link_up(at(0)), []);
+        let outcome = keys.record(record("KR|WS1|KC1|RN1|KTN|"), at(500));
+        assert_eq!((outcome.disposition, keys.is_alive()), (expected, expected == Disposition::Data), "{medium:?}");
+    }
+}
+
+#[test]
 fn two_systems_that_both_ask_do_not_storm() {
     let mut pms = pms(Medium::Tcp);
     pms.link_up(at(0));

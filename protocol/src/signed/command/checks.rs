@@ -27,6 +27,9 @@ pub(super) fn envelope(command: &Command, body: &Body) -> Result<(), CommandErro
     if command.cancels_below != 0 && priority_of(body) != Priority::Safety {
         return Err(field("cancels_below", "belongs to safety commands only"));
     }
+    if command.desk.is_some() {
+        return Err(field("desk", "belongs to commands that a bridge gives itself"));
+    }
     if command.mode() == Mode::Interactive {
         let longest = i64::try_from(limits::START_DELAY_MAXIMUM.as_millis()).unwrap_or(i64::MAX);
         if i64::from(command.max_start_delay_ms) > longest {
@@ -93,8 +96,10 @@ pub(super) fn body(body: &Body) -> Result<(), CommandError> {
             require("user_id", &encode.user_id)?;
             require("encoder_external_id", &encode.encoder_external_id)?;
             match KeyOperation::try_from(encode.operation) {
-                Ok(KeyOperation::AssignNew | KeyOperation::UpdateCurrent) => Ok(()),
-                _ => Err(field("operation", "must say whether the card is new or the present one")),
+                Ok(
+                    KeyOperation::AssignNew | KeyOperation::UpdateCurrent | KeyOperation::NewKey | KeyOperation::Copy,
+                ) => Ok(()),
+                _ => Err(field("operation", "must say whether the card is new, the present one, or a copy")),
             }
         }
         Body::ScanCredential(scan) => require("encoder_external_id", &scan.encoder_external_id),

@@ -1,4 +1,4 @@
-//! What makes the certificate of a lock server acceptable: a CA file or one pinned certificate, never the public CAs.
+//! What makes the certificate of a machine on the site acceptable: a CA file or one pinned certificate, never the public CAs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::config::TlsTrust;
 
-/// A TLS client with this trust. Old servers of Windows sites speak TLS 1.2 only, so both versions are offered.
-pub(super) fn client(trust: &TlsTrust) -> Result<Arc<ClientConfig>, String> {
+/// A TLS client with this trust, offering `protocols` (ALPN). Old servers of Windows sites speak TLS 1.2 only, so both versions
+/// are offered. The error is for people.
+pub fn client(trust: &TlsTrust, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -25,7 +26,7 @@ pub(super) fn client(trust: &TlsTrust) -> Result<Arc<ClientConfig>, String> {
             .with_custom_certificate_verifier(Arc::new(PinnedCertificate { hash: *hash, provider }))
             .with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
