@@ -9,6 +9,7 @@ pub mod guest;
 mod http;
 mod leaks;
 mod link;
+pub mod pms_desk;
 mod process;
 mod resources;
 mod site;
