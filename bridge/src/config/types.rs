@@ -93,6 +93,15 @@ pub struct LockSystemConfig {
     pub kind: LockSystemKind,
 }
 
+impl LockSystemConfig {
+    /// How rights are written where the lock system keeps people.
+    pub fn rights_mode(&self) -> RightsMode {
+        match &self.kind {
+            LockSystemKind::SaltoSpace(space) => space.rights,
+        }
+    }
+}
+
 /// Vendor part of a lock system.
 #[derive(Debug, Clone)]
 pub enum LockSystemKind {

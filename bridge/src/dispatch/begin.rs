@@ -1,6 +1,6 @@
 //! Beginning: the last checks, the intent, and the effect once the intent is durable (rules B2, C6, I8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::effect::{self, Ended};
 use super::engine::{Act, Engine, EngineError, Running};
 use super::finish::Detail;
+use super::keys;
 use super::log::Room;
 use super::quarantine::{QUARANTINED, REPLAY, SENTENCE, refusal};
 use super::work::{Context, Prepared, Steps, Work, encoder_of, error, prepare, user_of};
@@ -142,6 +143,16 @@ impl Engine {
             return Ok(true);
         }
         let prepared = self.prepare(&loaded, seen.as_ref(), &lane.revoked)?;
+        // Whether a key is a new one or a copy rests on the record of its room, so no other work about that may be under way.
+        let touched = match &prepared {
+            Prepared::Begin(work) => work.rooms_touched(),
+            Prepared::Nothing(_, change) => change.rooms.iter().map(|(room, _)| room.clone()).collect(),
+            Prepared::Observe | Prepared::Refused(_) | Prepared::Superseded => BTreeSet::new(),
+        };
+        let held = self.systems.get(&loaded.record.lock_system).map(|system| &system.rooms_held);
+        if held.is_some_and(|held| !held.is_disjoint(&touched)) {
+            return Ok(false);
+        }
         match prepared {
             Prepared::Begin(mut work) => {
                 self.leave_nothing_uncertain(record, &mut work);
@@ -162,7 +173,7 @@ impl Engine {
             }
             Prepared::Observe => self.observe_first(id, &loaded),
             Prepared::Nothing(evidence, change) => {
-                let detail = Detail { evidence, change, ..Detail::default() };
+                let detail = Detail { evidence: *evidence, change, ..Detail::default() };
                 self.transition(id, Event::Settled(true), detail).await?;
             }
             Prepared::Refused(refusal) => {
@@ -224,6 +235,13 @@ impl Engine {
             Some(user_id) => self.holder(&loaded.record.lock_system, user_id)?,
             None => None,
         };
+        let mut rooms = BTreeMap::new();
+        if let Some(keys) = &system.adapter.description().keys {
+            for room in keys::rooms_of(&loaded.body, holder.as_ref(), keys) {
+                let known = self.room(&loaded.record.lock_system, &room)?;
+                rooms.insert(room, known);
+            }
+        }
         let revoked: BTreeSet<String> = revoked
             .iter()
             .filter(|revoked| loaded.record.lane_sequence > 0 && loaded.record.lane_sequence < revoked.below)
@@ -237,6 +255,8 @@ impl Engine {
                 catalog: &system.catalog,
                 holder,
                 observation: seen,
+                rooms,
+                mark: new_mark(),
                 now_ms: self.clock.wall_ms(),
                 revoked: &revoked,
                 compensates: !loaded.record.operator.is_empty(),
@@ -247,16 +267,17 @@ impl Engine {
     fn observe_first(&mut self, id: CommandId, loaded: &Loaded) {
         let Some(user_id) = user_of(&loaded.body).map(str::to_owned) else { return };
         let encoder = encoder_of(&loaded.body).map(str::to_owned);
-        let Some((adapter, deadline)) = self.occupy(id, &loaded.record, encoder, None) else { return };
+        let Some((adapter, deadline)) = self.occupy(id, &loaded.record, encoder, BTreeSet::new(), None) else { return };
         self.effects.spawn(async move { Ended::Observed(id, effect::observe(adapter, user_id, deadline).await) });
     }
 
-    /// Takes lane, encoder and a place at the lock system.
+    /// Takes lane, encoder, rooms and a place at the lock system.
     fn occupy(
         &mut self,
         id: CommandId,
         record: &CommandRecord,
         encoder: Option<String>,
+        rooms: BTreeSet<String>,
         work: Option<Box<Work>>,
     ) -> Option<(Arc<dyn crate::system::LockSystem>, Duration)> {
         let system = self.systems.get_mut(&record.lock_system)?;
@@ -264,10 +285,11 @@ impl Engine {
         if let Some(encoder) = &encoder {
             system.leases.insert(encoder.clone());
         }
+        system.rooms_held.extend(rooms.iter().cloned());
         let lane = (record.lock_system.clone(), record.lane.clone());
         let result = (Arc::clone(&system.adapter), system.config.call_timeout);
         self.queue.set_busy(&lane, true);
-        self.running.insert(id, Running { lane: lane.clone(), encoder, work });
+        self.running.insert(id, Running { lane: lane.clone(), encoder, rooms, work });
         // The lane may not offer its next command while this one is under way.
         if let Ok(record) = self.view().lane(&lane.0, &lane.1) {
             self.queue.refresh(&lane, record, self.clock.since_boot(), self.clock.wall_ms());
@@ -303,13 +325,17 @@ impl Engine {
             let plain = serde_json::to_vec(seen).unwrap_or_default();
             intent.sealed_before = self.sealer.seal(SEALED_BEFORE, &plain)?;
         }
+        if let Some(key) = &work.key {
+            let plain = serde_json::to_vec(key).unwrap_or_default();
+            intent.sealed_before = self.sealer.seal(SEALED_BEFORE, &plain)?;
+        }
         if mode_of(body) == Mode::Interactive {
             let mut update = Self::update_of(&id, &loaded, CommandState::Executing, life.attempt);
             update.evidence = None;
             (intent.report_sequence, intent.sealed_report) = self.seal_report(update)?;
         }
         self.append(entry::Body::Intent(intent), Reserve::Safety).await?;
-        self.occupy(id, record, work.encoder.clone(), Some(Box::new(work)));
+        self.occupy(id, record, work.encoder.clone(), work.rooms_touched(), Some(Box::new(work)));
         self.sync(&id)?;
         self.when_durable(Act::Perform(id, life.attempt));
         Ok(())
@@ -375,6 +401,15 @@ impl Engine {
             .and_then(|plain| Holder::decode(plain.as_slice()).ok()))
     }
 
+    /// What is known of a room whose keys are made here.
+    pub(super) fn room(&self, lock_system: &str, room: &str) -> Result<crate::grant::Room, EngineError> {
+        let sealed = self.view().fact("room", lock_system, room)?;
+        Ok(sealed
+            .and_then(|sealed| self.sealer.open(SEALED_FACT, &sealed).ok())
+            .and_then(|plain| crate::grant::Room::decode(plain.as_slice()).ok())
+            .unwrap_or_default())
+    }
+
     /// Asks the local policy.
     pub(super) fn ask_policy(
         &self,
@@ -417,6 +452,12 @@ impl Engine {
     pub(super) fn time_is_trusted(&self) -> bool {
         self.clock.wall_ms() >= CLOCK_FLOOR_MS && !self.health.holds(&Scope::Bridge, ReasonCode::ClockUntrusted)
     }
+}
+
+/// Names a request on the card that it writes. Short, because the field of a card is; unlike any other within the life of a
+/// card, and without characters that look alike.
+fn new_mark() -> String {
+    data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 5]>())
 }
 
 /// Given by the bridge itself, not by a person on site ("uid ...") and not by the cloud.

@@ -14,6 +14,7 @@ use super::effect::{self, Ended};
 use super::engine::{Engine, EngineError, Question};
 use super::finish::Detail;
 use super::judge::judge;
+use super::keys;
 use super::work::{Change, Prepared, error, user_of};
 use super::{ControlError, DoubtVerdict};
 use crate::command::machine::{Answer, Event, Verdict};
@@ -43,10 +44,10 @@ impl Engine {
             Phase::Executing => {
                 let change = match self.load(&id)? {
                     Some(loaded) => self.doubtful_change(&loaded)?,
-                    None => Change::Keep,
+                    None => Change::keep(),
                 };
                 let lost = error("uncategorized_error", "the bridge was restarted while this was under way");
-                let change = if record.class == 3 { change } else { Change::Keep };
+                let change = if record.class == 3 { change } else { Change::keep() };
                 let detail = Detail { error: Some(lost), change, ..Detail::default() };
                 self.transition(id, Event::Restarted, detail).await
             }
@@ -55,14 +56,17 @@ impl Engine {
 
     /// For security a maybe-card exists (rule B8).
     pub(super) fn doubtful_change(&self, loaded: &Loaded) -> Result<Change, EngineError> {
-        let Body::EncodeCredential(encode) = &loaded.body else { return Ok(Change::Keep) };
+        let Body::EncodeCredential(encode) = &loaded.body else { return Ok(Change::keep()) };
         let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
-            return Ok(Change::Keep);
+            return Ok(Change::keep());
         };
+        if let Some(attempt) = self.key_attempt(&loaded.record) {
+            return Ok(keys::doubtful(&holder, &encode.user_id, &encode.credential_id, &attempt));
+        }
         if let Some(credential) = holder.credential_mut(&encode.credential_id) {
             credential.maybe_issued = true;
         }
-        Ok(Change::Put(Box::new(holder)))
+        Ok(Change::put(holder))
     }
 
     /// Puts a lost attempt on the desk. An encoder may go on waiting for a card as long as its own time limit: only after
@@ -93,6 +97,11 @@ impl Engine {
             let system = self.systems.get(&loaded.record.lock_system);
             let (Some(user_id), Some(system)) = (user_of(&loaded.body).map(str::to_owned), system) else { continue };
             if system.reachable != Some(true) {
+                continue;
+            }
+            // Nobody keeps a record that could be asked for: a person reads the card, or says what came of it.
+            if self.key_attempt(&loaded.record).is_some() || !system.adapter.description().keeps_people {
+                self.questions.remove(&id);
                 continue;
             }
             let (adapter, deadline) = (Arc::clone(&system.adapter), system.config.call_timeout);
@@ -145,7 +154,7 @@ impl Engine {
             let change = if answer == Answer::Found {
                 self.settled_change(&loaded, verdict, seen.as_ref())?
             } else {
-                Change::Keep
+                Change::keep()
             };
             let error = (answer != Answer::Found)
                 .then(|| error("uncategorized_error", "the lock server gave no answer to the attempt"));
@@ -166,22 +175,34 @@ impl Engine {
     }
 
     /// The holder once a doubt is settled.
-    fn settled_change(
+    pub(super) fn settled_change(
         &self,
         loaded: &Loaded,
         verdict: Verdict,
         seen: Option<&UserObservation>,
     ) -> Result<Change, EngineError> {
         if let Body::EncodeCredential(encode) = &loaded.body {
-            let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
-                return Ok(Change::Keep);
+            let attempt = self.key_attempt(&loaded.record);
+            let rooms = match (&attempt, verdict) {
+                (Some(attempt), Verdict::Done) => attempt.settled(true),
+                (Some(attempt), Verdict::NotDone) => attempt.settled(false),
+                // The compensation takes the key away.
+                (Some(_), Verdict::GivenUp) | (None, _) => Vec::new(),
             };
-            let Some(credential) = holder.credential_mut(&encode.credential_id) else { return Ok(Change::Keep) };
+            let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
+                return Ok(Change::keep().with_rooms(rooms));
+            };
+            let Some(credential) = holder.credential_mut(&encode.credential_id) else {
+                return Ok(Change::keep().with_rooms(rooms));
+            };
             match verdict {
                 Verdict::Done => {
                     credential.issued = true;
                     credential.maybe_issued = false;
                     credential.up_to_date = seen.is_none_or(|seen| seen.card_up_to_date);
+                    if let Some(window) = attempt.as_ref().and_then(|attempt| attempt.key.window) {
+                        credential.valid_until_ms = window.ends_at_ms.unwrap_or_default();
+                    }
                     if let Some(seen) = seen {
                         credential.card_number.clone_from(&seen.card_number);
                         credential.valid_until_ms = seen.key_period_ms.1;
@@ -191,14 +212,14 @@ impl Engine {
                 // The compensation clears it when it is done.
                 Verdict::GivenUp => {}
             }
-            return Ok(Change::Put(Box::new(holder)));
+            return Ok(Change::put(holder).with_rooms(rooms));
         }
         if verdict != Verdict::Done {
-            return Ok(Change::Keep);
+            return Ok(Change::keep());
         }
         Ok(match self.prepare(loaded, seen, &[])? {
             Prepared::Begin(work) => work.done,
-            _ => Change::Keep,
+            _ => Change::keep(),
         })
     }
 

@@ -120,6 +120,7 @@ fn merged(earlier: Option<Performed>, last: Performed) -> Performed {
         key_valid_until_ms: last.key_valid_until_ms.or(earlier.key_valid_until_ms),
         card_update_needed: last.card_update_needed,
         card_on_encoder: last.card_on_encoder.or(earlier.card_on_encoder),
+        key_seen: last.key_seen.or(earlier.key_seen),
         detail: pick(last.detail, earlier.detail),
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct System {
     pub(super) reachable: Option<bool>,
     pub(super) unreachable: String,
     pub(super) leases: BTreeSet<String>,
+    /// Rooms that work under way is about.
+    pub(super) rooms_held: BTreeSet<String>,
     pub(super) running: usize,
     pub(super) probe_now: Arc<Notify>,
     pub(super) scan_now: Arc<Notify>,
@@ -114,6 +116,8 @@ pub(super) struct System {
 pub(super) struct Running {
     pub(super) lane: LaneKey,
     pub(super) encoder: Option<String>,
+    /// Rooms that nothing else may be about meanwhile.
+    pub(super) rooms: BTreeSet<String>,
     /// `None`: its holder is being observed, nothing has begun.
     pub(super) work: Option<Box<Work>>,
 }
@@ -414,7 +418,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives lane, encoder and place back.
+    /// Gives lane, encoder, rooms and place back.
     pub(super) fn release(&mut self, id: &CommandId) -> Option<Running> {
         let running = self.running.remove(id)?;
         if let Some(system) = self.systems.get_mut(&running.lane.0) {
@@ -422,6 +426,7 @@ impl Engine {
             if let Some(encoder) = &running.encoder {
                 system.leases.remove(encoder);
             }
+            system.rooms_held.retain(|room| !running.rooms.contains(room));
         }
         self.queue.set_busy(&running.lane, false);
         Some(running)

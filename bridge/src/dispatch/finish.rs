@@ -1,5 +1,7 @@
 //! What came back from effects, and how each step of the command machine is written down.
 
+use std::collections::BTreeMap;
+
 use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::proto::journal::{Fact, Outcome, Requeued, Resolved, entry};
 use lockbridge_protocol::proto::tunnel::{
@@ -11,7 +13,7 @@ use prost::Message;
 use super::begin::Loaded;
 use super::effect::Ended;
 use super::engine::{Engine, EngineError};
-use super::work::{Change, user_of};
+use super::work::{Change, Fate, user_of};
 use crate::command::machine::{Action, AttemptEnd, End, Event, Life, State, step};
 use crate::journal::Reserve;
 use crate::limits::RETRY_BACKOFF;
@@ -44,7 +46,7 @@ impl Default for Detail {
         Self {
             error: None,
             evidence: Evidence::default(),
-            change: Change::Keep,
+            change: Change::keep(),
             resolution: None,
             cancelled_ahead: Vec::new(),
         }
@@ -112,13 +114,18 @@ impl Engine {
             Ok(performed) => {
                 let (evidence, change) = match work {
                     Some(work) => (work.evidence, work.done),
-                    None => (Evidence::default(), Change::Keep),
+                    None => (Evidence::default(), Change::keep()),
                 };
                 let mut evidence = with_performed(evidence, &performed);
                 let change = learned(change, &loaded.body, &performed);
-                self.name_ours(&loaded.record.lock_system, &mut evidence)?;
+                let seen = performed.key_seen.as_deref();
+                self.name_ours(&loaded.record.lock_system, &mut evidence, seen)?;
                 let detail = Detail { evidence, change, ..Detail::default() };
-                self.transition(id, Event::Finished { end: AttemptEnd::Done, again: false }, detail).await
+                self.transition(id, Event::Finished { end: AttemptEnd::Done, again: false }, detail).await?;
+                match seen {
+                    Some(seen) => self.settle_by_reading(&loaded.record.lock_system, seen).await,
+                    None => Ok(()),
+                }
             }
             Err(error) => {
                 self.note_reachability(&loaded.record.lock_system, &error);
@@ -131,7 +138,7 @@ impl Engine {
                 let change = match (work, end) {
                     (Some(work), AttemptEnd::Lost) => work.doubtful,
                     (Some(work), _) => work.failed,
-                    (None, _) => Change::Keep,
+                    (None, _) => Change::keep(),
                 };
                 let again = loaded.record.mode != Mode::Interactive as u32;
                 let detail = Detail { error: Some(command_error(&error)), change, ..Detail::default() };
@@ -269,15 +276,41 @@ impl Engine {
             id: user_id.to_owned(),
             ..Fact::default()
         };
-        Ok(match change {
-            Change::Keep => Vec::new(),
-            Change::Forget => vec![fact],
-            Change::Put(holder) => vec![Fact {
+        let mut facts = self.room_facts(&loaded.record.lock_system, change)?;
+        match &change.holder {
+            Fate::Keep => {}
+            Fate::Forget => facts.push(fact),
+            Fate::Put(holder) => facts.push(Fact {
                 sealed: self.sealer.seal(SEALED_FACT, &holder.encode_to_vec())?,
                 replan_at_ms: holder.replan_at_ms,
                 ..fact
-            }],
-        })
+            }),
+        }
+        Ok(facts)
+    }
+
+    /// Rooms as they are with their edits; one without a stay is forgotten.
+    fn room_facts(&self, lock_system: &str, change: &Change) -> Result<Vec<Fact>, EngineError> {
+        let mut rooms = BTreeMap::new();
+        for (id, edit) in &change.rooms {
+            if !rooms.contains_key(id) {
+                rooms.insert(id, self.room(lock_system, id)?);
+            }
+            if let Some(room) = rooms.get_mut(id) {
+                room.apply(edit.clone());
+            }
+        }
+        let mut facts = Vec::with_capacity(rooms.len().saturating_add(1));
+        for (id, room) in rooms {
+            let sealed = if room.stays.is_empty() {
+                Vec::new()
+            } else {
+                self.sealer.seal(SEALED_FACT, &room.encode_to_vec())?
+            };
+            let (kind, lock_system, id) = ("room".to_owned(), lock_system.to_owned(), id.clone());
+            facts.push(Fact { kind, lock_system, id, sealed, replan_at_ms: 0 });
+        }
+        Ok(facts)
     }
 
     /// The machine's view of a stored command.
@@ -384,8 +417,8 @@ fn with_performed(evidence: Evidence, performed: &Performed) -> Evidence {
     Evidence {
         user_external_id: performed.user_external_id.clone(),
         card_number: performed.card_number.clone(),
-        key_valid_until_ms: performed.key_valid_until_ms.unwrap_or_default(),
-        card_update_needed: performed.card_update_needed,
+        key_valid_until_ms: performed.key_valid_until_ms.unwrap_or(evidence.key_valid_until_ms),
+        card_update_needed: evidence.card_update_needed || performed.card_update_needed,
         card_on_encoder: performed.card_on_encoder.clone(),
         detail: if performed.detail.is_empty() { evidence.detail.clone() } else { performed.detail.clone() },
         ..evidence
@@ -394,7 +427,7 @@ fn with_performed(evidence: Evidence, performed: &Performed) -> Evidence {
 
 /// The holder with what the lock system told about cards.
 fn learned(change: Change, body: &Body, performed: &Performed) -> Change {
-    let Change::Put(mut holder) = change else { return change };
+    let Change { holder: Fate::Put(mut holder), rooms } = change else { return change };
     let written = match body {
         Body::EncodeCredential(encode) => Some(encode.credential_id.clone()),
         Body::ScanToAssign(scan) => Some(scan.credential_id.clone()),
@@ -414,10 +447,11 @@ fn learned(change: Change, body: &Body, performed: &Performed) -> Change {
             }
         }
         None => {
-            for credential in &mut holder.credentials {
+            // What a key for a room carries is known here, not at the lock server.
+            for credential in holder.credentials.iter_mut().filter(|credential| credential.rooms.is_empty()) {
                 credential.up_to_date = credential.issued && !performed.card_update_needed;
             }
         }
     }
-    Change::Put(holder)
+    Change { holder: Fate::Put(holder), rooms }
 }

@@ -15,7 +15,7 @@ use crate::health::{ReasonCode, Scope};
 use crate::journal::Reserve;
 use crate::limits::{INVENTORY_ITEMS, OUTBOX_EVENT_BATCHES, OUTBOX_REPORTS};
 use crate::state::fold::{SEALED_FACT, SEALED_REPORT};
-use crate::system::{Intake, OperationError, Probe};
+use crate::system::{Intake, KeySeen, OperationError, Probe};
 
 /// A delta is sent when it has grown to this; the rest of [`REPORT_BYTES`](lockbridge_protocol::limits::REPORT_BYTES) is
 /// room for the envelope.
@@ -346,7 +346,20 @@ impl Engine {
     }
 
     /// Says whose card a scan found, when it is one of ours.
-    pub(super) fn name_ours(&self, lock_system: &str, evidence: &mut Evidence) -> Result<(), EngineError> {
+    pub(super) fn name_ours(
+        &self,
+        lock_system: &str,
+        evidence: &mut Evidence,
+        seen: Option<&KeySeen>,
+    ) -> Result<(), EngineError> {
+        if let (Some(card), Some(seen)) = (evidence.card_on_encoder.as_mut(), seen)
+            && let Some(room) = seen.rooms.first()
+            && let Some(key) = self.room(lock_system, room)?.key_with_mark(&seen.mark)
+        {
+            card.credential_id.clone_from(&key.credential_id);
+            card.user_id.clone_from(&key.user_id);
+            return Ok(());
+        }
         let Some(card) = evidence.card_on_encoder.as_mut().filter(|card| !card.card_number.is_empty()) else {
             return Ok(());
         };

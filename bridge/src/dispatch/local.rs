@@ -300,10 +300,18 @@ impl Engine {
             } else {
                 format!("the lock server was asked {asked} time(s) and cannot tell")
             };
-            let advice = if record.kind == "encode_credential" {
-                "Look whether a written card lies at the encoder or was handed out; try it at a door."
-            } else {
-                "Look at the lock server whether the change is there."
+            let is_key = self.key_attempt(&record).is_some();
+            let evidence =
+                if is_key { "the lock system keeps no record that could be asked".to_owned() } else { evidence };
+            let advice = match record.kind.as_str() {
+                "encode_credential" if is_key => {
+                    "Put the card that lay at the encoder back on it and read it (scan): if it is the key that was asked for, \
+                     this settles itself. If no card was written, say so."
+                }
+                "encode_credential" => {
+                    "Look whether a written card lies at the encoder or was handed out; try it at a door."
+                }
+                _ => "Look at the lock server whether the change is there.",
             };
             rows.push((
                 slot.order,

@@ -18,12 +18,14 @@ mod finish;
 mod handle;
 mod intake;
 mod judge;
+mod keys;
 mod local;
 mod log;
 mod loss;
 mod parts;
 mod quarantine;
 mod queue;
+mod reading;
 mod session;
 #[cfg(test)]
 mod tests;

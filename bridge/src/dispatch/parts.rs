@@ -91,6 +91,7 @@ pub fn build(
             reachable: None,
             unreachable: String::new(),
             leases: std::collections::BTreeSet::new(),
+            rooms_held: std::collections::BTreeSet::new(),
             running: 0,
             probe_now,
             scan_now,

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::engine::{Act, Engine, EngineError};
 use super::finish::Detail;
 use super::handle::QuarantineStatus;
-use super::work::{Change, Steps, Work, error};
+use super::work::{Fate, Steps, Work, error};
 use super::{ControlError, LiftAnswer};
 use crate::command::machine::Event;
 use crate::health::{ReasonCode, Scope};
@@ -284,7 +284,7 @@ impl Engine {
         }
         let now_ms = self.clock.wall_ms();
         for change in [&mut work.done, &mut work.doubtful, &mut work.failed] {
-            if let Change::Put(holder) = change {
+            if let Fate::Put(holder) = &mut change.holder {
                 holder.replan_at_ms = now_ms;
             }
         }

@@ -1,14 +1,15 @@
 //! What a command means at a lock system, here and now. Pure: command, holder, observation and inventory in; operations,
 //! evidence and the holder as it will be out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockbridge_protocol::proto::tunnel::{CommandError, Evidence, KeyOperation, Medium, TruthLevel, command::Body};
 
-use crate::config::{LockSystemConfig, LockSystemKind, RightsMode};
-use crate::grant::{Catalog, Holder, plan};
-use crate::system::{EffectClass, LockSystem, Operation, UserObservation};
+use super::keys::{self, KeyAttempt};
+use crate::config::{LockSystemConfig, RightsMode};
+use crate::grant::{Catalog, Holder, Room, RoomEdit, plan};
+use crate::system::{EffectClass, KeyKind, KeyTarget, LockSystem, Operation, UserObservation};
 
 /// What is done at the lock system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +29,54 @@ pub(super) enum Steps {
     Probe,
 }
 
+/// What becomes of what is known: of the holder, and of rooms.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Change {
+    pub(super) holder: Fate,
+    /// Rooms that it is about, and how they change.
+    pub(super) rooms: Vec<(String, RoomEdit)>,
+}
+
 /// What becomes of the holder's record.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Fate {
     /// Nothing.
+    #[default]
     Keep,
     /// This.
     Put(Box<Holder>),
     /// Forgotten.
     Forget,
+}
+
+impl Change {
+    /// Nothing changes.
+    pub(super) fn keep() -> Self {
+        Self::default()
+    }
+
+    /// The holder is this from now on.
+    pub(super) fn put(holder: Holder) -> Self {
+        Self { holder: Fate::Put(Box::new(holder)), rooms: Vec::new() }
+    }
+
+    /// The holder is forgotten.
+    pub(super) fn forget() -> Self {
+        Self { holder: Fate::Forget, rooms: Vec::new() }
+    }
+
+    /// The holder as it will be; `None` also when nothing changes.
+    pub(super) fn holder_after(&self) -> Option<&Holder> {
+        match &self.holder {
+            Fate::Put(holder) => Some(holder),
+            Fate::Keep | Fate::Forget => None,
+        }
+    }
+
+    /// The same, and rooms change.
+    pub(super) fn with_rooms(self, rooms: Vec<(String, RoomEdit)>) -> Self {
+        Self { rooms, ..self }
+    }
 }
 
 /// An attempt that is about to begin.
@@ -59,6 +99,24 @@ pub(super) struct Work {
     pub(super) evidence: Evidence,
     /// Rooms that an encode opens, for the policy.
     pub(super) rooms: Vec<String>,
+    /// The key for a room that is about to be written.
+    pub(super) key: Option<KeyAttempt>,
+}
+
+impl Work {
+    /// It is done on that encoder, in front of a person.
+    pub(super) fn at_encoder(&mut self, context: &Context<'_>, encoder: &str) {
+        self.encoder = Some(encoder.to_owned());
+        encoder.clone_into(&mut self.device);
+        self.deadline = context.config.encode_timeout;
+        self.evidence.truth = TruthLevel::Medium as i32;
+    }
+
+    /// Rooms whose record it rests on and changes: no other work about them may be under way.
+    pub(super) fn rooms_touched(&self) -> BTreeSet<String> {
+        let changes = [&self.done, &self.doubtful, &self.failed];
+        changes.into_iter().flat_map(|change| &change.rooms).map(|(room, _)| room.clone()).collect()
+    }
 }
 
 /// The decision.
@@ -69,7 +127,7 @@ pub(super) enum Prepared {
     /// The holder has to be observed first.
     Observe,
     /// Nothing is left to do.
-    Nothing(Evidence, Change),
+    Nothing(Box<Evidence>, Change),
     /// It cannot be done.
     Refused(CommandError),
     /// Something newer is in force.
@@ -84,6 +142,10 @@ pub(super) struct Context<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) holder: Option<Holder>,
     pub(super) observation: Option<&'a UserObservation>,
+    /// What is known of the rooms that it may be about.
+    pub(super) rooms: BTreeMap<String, Room>,
+    /// For a key, if one is made.
+    pub(super) mark: String,
     pub(super) now_ms: i64,
     /// Credentials that later commands of the lane took away.
     pub(super) revoked: &'a BTreeSet<String>,
@@ -131,6 +193,9 @@ pub(super) fn error(code: &str, message: impl Into<String>) -> CommandError {
 /// Decides what a command means now.
 pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
     let user_id = user_of(body).unwrap_or_default();
+    if let Some(prepared) = keys::prepare(body, user_id, context) {
+        return prepared;
+    }
     let unknown =
         || Prepared::Refused(error("user_not_found", "this bridge does not know the user at this lock system"));
     match body {
@@ -146,11 +211,14 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
             None => unknown(),
             Some(mut holder) => {
                 holder.suspended = suspend.suspended;
-                apply_user(context, user_id, holder, if suspend.suspended { Wish::Revoke } else { Wish::Other })
+                let wish = if suspend.suspended { Wish::Revoke } else { Wish::Other };
+                let applied = apply_user(context, user_id, holder.clone(), wish);
+                keys::and_release(applied, user_id, Some(&holder), context)
             }
         },
         Body::DeleteUser(_) => {
-            begin(context, Operation::DeleteUser { user_id: user_id.into() }, Change::Forget, Change::Keep)
+            let delete = Operation::DeleteUser { user_id: user_id.into() };
+            keys::and_release(begin(context, delete, Change::forget(), Change::keep()), user_id, None, context)
         }
         Body::SetGroupMembership(set) => {
             let Some(mut holder) = context.holder.clone() else { return unknown() };
@@ -197,7 +265,7 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
             credential.card_number.clone_from(&assign.card_number);
             credential.up_to_date = false;
             let operation = Operation::AssignCard { user_id: user_id.into(), card_number: assign.card_number.clone() };
-            begin(context, operation, Change::Put(Box::new(holder)), Change::Keep)
+            begin(context, operation, Change::put(holder), Change::keep())
         }
         Body::EncodeCredential(encode) => {
             let Some(holder) = context.holder.clone() else { return no_credential() };
@@ -206,7 +274,7 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
         }
         Body::ScanCredential(scan) => {
             let operation = Operation::ReadCard { encoder: scan.encoder_external_id.clone() };
-            begin(context, operation, Change::Keep, Change::Keep)
+            begin(context, operation, Change::keep(), Change::keep())
         }
         Body::ScanToAssign(scan) => {
             let Some(holder) = context.holder.clone() else { return unknown() };
@@ -220,12 +288,12 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
             work.encoder = Some(scan.encoder_external_id.clone());
             work.device.clone_from(&scan.encoder_external_id);
             work.deadline = context.config.encode_timeout;
-            work.done = Change::Put(Box::new(holder));
+            work.done = Change::put(holder);
             Prepared::Begin(Box::new(work))
         }
         Body::UnlockEntrance(unlock) => {
             let operation = Operation::Unlock { entrance: unlock.entrance_external_id.clone() };
-            begin(context, operation, Change::Keep, Change::Keep)
+            begin(context, operation, Change::keep(), Change::keep())
         }
         Body::RefreshInventory(_) => Prepared::Begin(Box::new(work(context, Steps::Scan, EffectClass::Repeatable))),
         Body::RunDiagnostics(_) => Prepared::Begin(Box::new(work(context, Steps::Probe, EffectClass::Repeatable))),
@@ -233,7 +301,7 @@ pub(super) fn prepare(body: &Body, context: &Context<'_>) -> Prepared {
     }
 }
 
-fn no_credential() -> Prepared {
+pub(super) fn no_credential() -> Prepared {
     Prepared::Refused(error(
         "credential_not_found",
         "this bridge does not know the credential: its grant has not reached the lock server",
@@ -242,21 +310,22 @@ fn no_credential() -> Prepared {
 
 fn nothing(detail: &str) -> Prepared {
     let evidence = Evidence { truth: TruthLevel::Server as i32, detail: detail.to_owned(), ..Evidence::default() };
-    Prepared::Nothing(evidence, Change::Keep)
+    Prepared::Nothing(Box::new(evidence), Change::keep())
 }
 
-fn work(context: &Context<'_>, steps: Steps, class: EffectClass) -> Work {
+pub(super) fn work(context: &Context<'_>, steps: Steps, class: EffectClass) -> Work {
     Work {
         steps,
         class,
         device: context.config.name.clone(),
         encoder: None,
         deadline: context.config.call_timeout,
-        done: Change::Keep,
-        doubtful: Change::Keep,
-        failed: Change::Keep,
+        done: Change::keep(),
+        doubtful: Change::keep(),
+        failed: Change::keep(),
         evidence: Evidence { truth: TruthLevel::Server as i32, ..Evidence::default() },
         rooms: Vec::new(),
+        key: None,
     }
 }
 
@@ -264,10 +333,7 @@ fn begin(context: &Context<'_>, operation: Operation, done: Change, doubtful: Ch
     let class = context.adapter.effect_class(&operation);
     let mut work = work(context, Steps::Operations(Vec::new()), class);
     if let Operation::Encode { encoder, .. } | Operation::ReadCard { encoder } = &operation {
-        work.encoder = Some(encoder.clone());
-        work.device.clone_from(encoder);
-        work.deadline = context.config.encode_timeout;
-        work.evidence.truth = TruthLevel::Medium as i32;
+        work.at_encoder(context, encoder);
     }
     work.steps = Steps::Operations(vec![operation]);
     work.done = done;
@@ -288,8 +354,8 @@ enum Wish<'a> {
 
 /// Rights of `holder`, written whole.
 fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wish<'_>) -> Prepared {
-    let LockSystemKind::SaltoSpace(space) = &context.config.kind;
-    let planned = plan(user_id, &holder, context.catalog, context.now_ms, space.rights);
+    let mode = context.config.rights_mode();
+    let planned = plan(user_id, &keys::recorded(&holder, context), context.catalog, context.now_ms, mode);
     let grant = match wish {
         Wish::Grant(id) => holder.grants.iter().find(|grant| grant.grant_id == id).cloned(),
         Wish::Revoke | Wish::Other => None,
@@ -302,7 +368,7 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
     if let Some(grant) = grant {
         let (missing, given): (Vec<String>, Vec<String>) =
             grant.entrances.iter().cloned().partition(|door| planned.missing.contains(door));
-        if given.is_empty() && space.rights == RightsMode::LevelsOnly && !grant.entrances.is_empty() {
+        if given.is_empty() && mode == RightsMode::LevelsOnly && !grant.entrances.is_empty() {
             return Prepared::Refused(error(
                 "setup_required",
                 "no access level of the lock system fits inside the granted doors: make one there",
@@ -316,8 +382,8 @@ fn apply_user(context: &Context<'_>, user_id: &str, mut holder: Holder, wish: Wi
     holder.written_groups = planned.groups.into_iter().collect();
     holder.cards_lag();
     holder.replan_at_ms = planned.replan_at_ms.unwrap_or_default();
-    let after = Change::Put(Box::new(holder));
-    let prepared = begin(context, Operation::ApplyUser(planned.target), after.clone(), Change::Keep);
+    let after = Change::put(holder);
+    let prepared = begin(context, Operation::ApplyUser(planned.target), after.clone(), Change::keep());
     match prepared {
         Prepared::Begin(mut work) => {
             work.evidence = evidence;
@@ -338,7 +404,7 @@ fn delete_credential(context: &Context<'_>, user_id: &str, credential_id: &str) 
         return match context.observation {
             None => Prepared::Observe,
             Some(seen) if seen.exists && seen.has_card => {
-                let mut prepared = begin(context, cancel, Change::Keep, Change::Keep);
+                let mut prepared = begin(context, cancel, Change::keep(), Change::keep());
                 if let Prepared::Begin(work) = &mut prepared {
                     work.evidence.key_cancelled = true;
                 }
@@ -391,25 +457,24 @@ fn prepare_encode(
             "the lock server does not know the holder of this credential",
         ));
     }
-    let operation = match encode.operation() {
-        KeyOperation::Unspecified if seen.has_card => KeyOperation::UpdateCurrent,
-        KeyOperation::Unspecified => KeyOperation::AssignNew,
-        asked => asked,
+    let kind = match encode.operation() {
+        KeyOperation::Unspecified if seen.has_card => KeyKind::Update,
+        KeyOperation::UpdateCurrent => KeyKind::Update,
+        // A person has one card here, so a copy can only be a second first one: refused below.
+        KeyOperation::Unspecified | KeyOperation::AssignNew | KeyOperation::NewKey | KeyOperation::Copy => {
+            KeyKind::First
+        }
     };
-    if operation == KeyOperation::AssignNew && seen.has_card {
+    if kind == KeyKind::First && seen.has_card {
         return Prepared::Refused(error(
             "credential_cannot_be_reissued",
             "the holder has a card already: update that card, or delete its credential first",
         ));
     }
-    let rooms = holder
-        .grants
-        .iter()
-        .filter(|grant| !grant.is_over(context.now_ms))
-        .flat_map(|grant| &grant.entrances)
-        .filter(|door| context.catalog.entrances.get(*door).is_some_and(|entrance| entrance.reservable))
-        .cloned()
-        .collect::<BTreeSet<String>>();
+    let granted = holder.grants.iter().filter(|grant| !grant.is_over(context.now_ms));
+    let doors: BTreeSet<String> = granted.flat_map(|grant| &grant.entrances).cloned().collect();
+    let is_room = |door: &String| context.catalog.entrances.get(door).is_some_and(|entrance| entrance.reservable);
+    let (rooms, areas): (Vec<String>, Vec<String>) = doors.into_iter().partition(is_room);
     let mut done = holder.clone();
     if let Some(credential) = done.credential_mut(&encode.credential_id) {
         credential.issued = true;
@@ -420,11 +485,11 @@ fn prepare_encode(
     if let Some(credential) = doubtful.credential_mut(&encode.credential_id) {
         credential.maybe_issued = true;
     }
-    let operation =
-        Operation::Encode { user_id: user_id.into(), encoder: encode.encoder_external_id.clone(), operation };
-    let mut prepared = begin(context, operation, Change::Put(Box::new(done)), Change::Put(Box::new(doubtful)));
+    let key = KeyTarget { kind, rooms: rooms.clone(), areas, window: None, mark: String::new() };
+    let operation = Operation::Encode { user_id: user_id.into(), encoder: encode.encoder_external_id.clone(), key };
+    let mut prepared = begin(context, operation, Change::put(done), Change::put(doubtful));
     if let Prepared::Begin(work) = &mut prepared {
-        work.rooms = rooms.into_iter().collect();
+        work.rooms = rooms;
     }
     prepared
 }

@@ -87,6 +87,9 @@ pub struct Grant {
     /// Start as asked for; another one than in force when that lay in the past.
     #[prost(int64, tag = "7")]
     pub asked_starts_at_ms: i64,
+    /// Grants with the same one share a stay; may be empty.
+    #[prost(string, tag = "8")]
+    pub reservation_key: String,
 }
 
 impl Grant {
@@ -136,6 +139,9 @@ pub struct Credential {
     /// End of validity on the card, when told.
     #[prost(int64, tag = "7")]
     pub valid_until_ms: i64,
+    /// Rooms that the card is, or may be, a key for: rights that no lock server holds.
+    #[prost(string, repeated, tag = "8")]
+    pub rooms: Vec<String>,
 }
 
 impl Holder {
@@ -187,6 +193,7 @@ impl Holder {
             ends_at_ms: put.ends_at_ms,
             methods,
             asked_starts_at_ms: put.starts_at_ms,
+            reservation_key: put.reservation_key.clone(),
         });
         self.grants.sort_by(|left, right| left.grant_id.cmp(&right.grant_id));
         if let Some(user) = put.user.as_ref() {

@@ -103,7 +103,7 @@ fn window_of(grant: &Grant) -> Window {
 }
 
 /// Unites what touches; gives the first piece that is not over, and whether more pieces follow it.
-fn present_or_next(pieces: &mut [Window], now_ms: i64) -> (Window, bool) {
+pub(super) fn present_or_next(pieces: &mut [Window], now_ms: i64) -> (Window, bool) {
     pieces.sort_unstable();
     let mut united: Vec<Window> = Vec::with_capacity(pieces.len());
     for piece in pieces.iter().copied() {

@@ -3,15 +3,22 @@
 //! An adapter owns the session with one lock server and the mapping between its words and ours. It promises that every
 //! error says whether absence of effect is *certain*. It never writes the journal, never decides priorities or retries,
 //! and never keeps a password longer than the call that needs it.
+//!
+//! Two kinds of systems, and one may be both. A system that *keeps people* holds a record of each with its rights, and a card
+//! is a copy of that. A *key service* knows rooms and nobody: a key is made from what is asked at that moment, so that rights
+//! stand in our own record until a card carries them.
 
+mod key;
 pub mod salto_space;
 
 use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use lockbridge_protocol::proto::tunnel::{AccessEvent, CardOnEncoder, InventoryItem, KeyOperation};
+use lockbridge_protocol::proto::tunnel::{AccessEvent, CardOnEncoder, InventoryItem};
 use tokio::sync::mpsc;
+
+pub use key::{KeyKind, KeySeen, KeyService, KeyTarget};
 
 /// What a configured lock system is, for people and for the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,10 @@ pub struct Description {
     pub display_name: String,
     /// IANA zone of the site; validity is written in its local time (rule N5).
     pub time_zone: String,
+    /// It holds a record of each person: [`Operation::ApplyUser`] and its like, and [`LockSystem::observe_user`].
+    pub keeps_people: bool,
+    /// It makes keys for rooms, without a record of the person.
+    pub keys: Option<KeyService>,
 }
 
 /// How safe it is to repeat an operation (rule A4). A property of the device, fixed by the adapter in code.
@@ -38,7 +49,7 @@ pub enum EffectClass {
 }
 
 /// A stretch of time, `ends_at_ms` `None` when open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     /// Milliseconds since the epoch, UTC.
     pub starts_at_ms: i64,
@@ -113,8 +124,20 @@ pub enum Operation {
         user_id: String,
         /// Encoder, by the lock system's id.
         encoder: String,
-        /// First card, or the same card again.
-        operation: KeyOperation,
+        /// What the card is to open.
+        key: KeyTarget,
+    },
+    /// End the stay in a room: no further key of it can be made, and locks that are told end the keys that there are.
+    CheckOut {
+        /// Room, by the lock system's id.
+        room: String,
+    },
+    /// Give the stay in a room another end.
+    ChangeStay {
+        /// Room, by the lock system's id.
+        room: String,
+        /// Milliseconds since the epoch, UTC.
+        ends_at_ms: i64,
     },
     /// Read the card on an encoder.
     ReadCard {
@@ -153,6 +176,8 @@ pub struct Performed {
     pub card_update_needed: bool,
     /// What a read found.
     pub card_on_encoder: Option<CardOnEncoder>,
+    /// The same, if it is a key for a room.
+    pub key_seen: Option<Box<KeySeen>>,
     /// One sentence for a person; no names, no secrets.
     pub detail: String,
 }
@@ -256,9 +281,9 @@ pub trait LockSystem: fmt::Debug + Send + Sync + 'static {
     /// Does it. Dropping the future gives up waiting and promises nothing about the effect.
     fn perform(&self, operation: Operation, deadline: Duration) -> BoxFuture<'_, Result<Performed, OperationError>>;
 
-    /// What the server says of a holder now.
+    /// What the server says of a holder now. Asked only where people are kept.
     fn observe_user(&self, user_id: &str) -> BoxFuture<'_, Result<UserObservation, OperationError>>;
 
-    /// The lock system's id for one of our users, as this adapter writes it.
+    /// The lock system's id for one of our users, as this adapter writes it; empty where no people are kept.
     fn user_external_id(&self, user_id: &str) -> String;
 }

@@ -766,6 +766,12 @@ pub struct CardOnEncoder {
     /// the server has nothing newer for this card
     #[prost(bool, tag = "8")]
     pub up_to_date: bool,
+    /// what is written on a key for a room, the main room first
+    #[prost(string, repeated, tag = "9")]
+    pub entrance_external_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// of a key service: guest, staff, spare, ended, unidentified; empty: not told
+    #[prost(string, tag = "10")]
+    pub key_class: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resolution {
@@ -1206,6 +1212,10 @@ pub enum KeyOperation {
     AssignNew = 1,
     /// the same card is presented again
     UpdateCurrent = 2,
+    /// a new stay in the room: keys of earlier stays end, whatever the bridge knows of them
+    NewKey = 3,
+    /// one more key of the stay that is
+    Copy = 4,
 }
 impl KeyOperation {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1217,6 +1227,8 @@ impl KeyOperation {
             Self::Unspecified => "KEY_OPERATION_UNSPECIFIED",
             Self::AssignNew => "KEY_OPERATION_ASSIGN_NEW",
             Self::UpdateCurrent => "KEY_OPERATION_UPDATE_CURRENT",
+            Self::NewKey => "KEY_OPERATION_NEW_KEY",
+            Self::Copy => "KEY_OPERATION_COPY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1225,6 +1237,8 @@ impl KeyOperation {
             "KEY_OPERATION_UNSPECIFIED" => Some(Self::Unspecified),
             "KEY_OPERATION_ASSIGN_NEW" => Some(Self::AssignNew),
             "KEY_OPERATION_UPDATE_CURRENT" => Some(Self::UpdateCurrent),
+            "KEY_OPERATION_NEW_KEY" => Some(Self::NewKey),
+            "KEY_OPERATION_COPY" => Some(Self::Copy),
             _ => None,
         }
     }
@@ -1294,6 +1308,8 @@ pub enum TruthLevel {
     Medium = 2,
     /// the lock itself confirmed it
     Lock = 3,
+    /// only the bridge holds it: the lock system hears of it when a key is made
+    Bridge = 4,
 }
 impl TruthLevel {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1306,6 +1322,7 @@ impl TruthLevel {
             Self::Server => "TRUTH_LEVEL_SERVER",
             Self::Medium => "TRUTH_LEVEL_MEDIUM",
             Self::Lock => "TRUTH_LEVEL_LOCK",
+            Self::Bridge => "TRUTH_LEVEL_BRIDGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1315,6 +1332,7 @@ impl TruthLevel {
             "TRUTH_LEVEL_SERVER" => Some(Self::Server),
             "TRUTH_LEVEL_MEDIUM" => Some(Self::Medium),
             "TRUTH_LEVEL_LOCK" => Some(Self::Lock),
+            "TRUTH_LEVEL_BRIDGE" => Some(Self::Bridge),
             _ => None,
         }
     }

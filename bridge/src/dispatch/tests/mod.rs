@@ -2,6 +2,7 @@
 
 mod audit;
 mod full;
+mod keys;
 mod life;
 mod loss;
 mod order;
@@ -22,9 +23,10 @@ use lockbridge_protocol::ids::CommandId;
 use lockbridge_protocol::journal::ChainHash;
 use lockbridge_protocol::proto::journal::Machine;
 use lockbridge_protocol::proto::tunnel::{
-    AccessEvent, CancelCommand, Command, CommandState, CommandUpdate, DeleteGrant, Delivery, EncodeCredential,
-    GrantMethod, InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance, ObservedGroup, PutGrant,
-    Report, UnlockEntrance, User, command::Body, inventory_item::Kind, report::Body as ReportBody,
+    AccessEvent, CancelCommand, CardOnEncoder, Command, CommandState, CommandUpdate, DeleteGrant, Delivery,
+    EncodeCredential, GrantMethod, InventoryItem, KeyOperation, Medium, ObservedEncoder, ObservedEntrance,
+    ObservedGroup, PutGrant, Report, UnlockEntrance, User, command::Body, inventory_item::Kind,
+    report::Body as ReportBody,
 };
 use lockbridge_protocol::signed::command::{Audience, AuthorityKeys, VERSION, mode_of, sign};
 use prost::Message;
@@ -45,8 +47,8 @@ use crate::state::MemoryStore;
 use crate::state::fold::{JournalFold, Pairs};
 use crate::state::store::{Fold, Pair, Store, StoreError};
 use crate::system::{
-    Description, Effect, EffectClass, Intake, LockSystem, Operation, OperationError, Performed, Probe, Retry,
-    UserObservation, UserTarget,
+    Description, Effect, EffectClass, Intake, KeyKind, KeySeen, KeyService, KeyTarget, LockSystem, Operation,
+    OperationError, Performed, Probe, Retry, UserObservation, UserTarget,
 };
 
 pub(super) const START: i64 = 1_795_000_000_000;
@@ -214,6 +216,10 @@ pub(super) struct Site {
     pub(super) blind: bool,
     pub(super) at_once: usize,
     pub(super) at_once_most: usize,
+    /// Keys for rooms, as written.
+    pub(super) keys: Vec<KeyTarget>,
+    /// What lies on the encoder.
+    pub(super) key_seen: Option<KeySeen>,
     pub(super) encoder_jobs: usize,
     pub(super) encoder_jobs_most: usize,
 }
@@ -243,9 +249,33 @@ impl FakeSystem {
                 kind: "salto_space",
                 display_name: "Tower".into(),
                 time_zone: "Europe/Vienna".into(),
+                keeps_people: true,
+                keys: None,
             },
             site: Mutex::new(Site { reachable: true, ..Site::default() }),
         })
+    }
+
+    /// Makes keys for the rooms 101 and 102, with gym and spa on them, and keeps no people.
+    pub(super) fn of_keys() -> Arc<Self> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let keys = KeyService {
+            rooms: names(&["101", "102"]),
+            areas: names(&["gym", "spa"]),
+            rooms_on_key: 4,
+            checks_out: true,
+            changes_stays: true,
+            early_keys: false,
+        };
+        let description = Description {
+            lock_system: "tower".into(),
+            kind: "salto_pms",
+            display_name: "Tower".into(),
+            time_zone: "Europe/Vienna".into(),
+            keeps_people: false,
+            keys: Some(keys),
+        };
+        Arc::new(Self { description, site: Mutex::new(Site { reachable: true, ..Site::default() }) })
     }
 
     pub(super) fn site(&self) -> std::sync::MutexGuard<'_, Site> {
@@ -267,6 +297,11 @@ impl FakeSystem {
                 site.users.remove(user_id);
                 Performed::default()
             }
+            Operation::Encode { key, .. } if !self.description.keeps_people => {
+                site.keys.push(key.clone());
+                let key_valid_until_ms = key.window.and_then(|window| window.ends_at_ms);
+                Performed { key_valid_until_ms, ..Performed::default() }
+            }
             Operation::Encode { user_id, .. } => {
                 *site.encodes.entry(user_id.clone()).or_default() += 1;
                 let user = site.users.entry(user_id.clone()).or_default();
@@ -283,7 +318,12 @@ impl FakeSystem {
                 site.unlocks += 1;
                 Performed::default()
             }
-            Operation::ReadCard { .. } => Performed::default(),
+            Operation::CheckOut { .. } | Operation::ChangeStay { .. } => Performed::default(),
+            Operation::ReadCard { .. } => Performed {
+                card_on_encoder: Some(CardOnEncoder::default()),
+                key_seen: site.key_seen.clone().map(Box::new),
+                ..Performed::default()
+            },
             Operation::AssignCard { user_id, card_number } => {
                 site.users.entry(user_id.clone()).or_default().card = Some(card_number.clone());
                 Performed { card_number: card_number.clone(), ..Performed::default() }
@@ -296,11 +336,16 @@ fn name_of(operation: &Operation) -> String {
     match operation {
         Operation::ApplyUser(target) => format!("apply {}", target.user_id),
         Operation::DeleteUser { user_id } => format!("delete {user_id}"),
-        Operation::Encode { user_id, .. } => format!("encode {user_id}"),
+        Operation::Encode { user_id, key, .. } => match key.kind {
+            KeyKind::First | KeyKind::Update => format!("encode {user_id}"),
+            kind => format!("{kind:?} {user_id} {}", key.rooms.join("+")),
+        },
         Operation::ReadCard { encoder } => format!("read {encoder}"),
         Operation::AssignCard { user_id, .. } => format!("assign {user_id}"),
         Operation::CancelKey { user_id } => format!("cancel {user_id}"),
         Operation::Unlock { entrance } => format!("unlock {entrance}"),
+        Operation::CheckOut { room } => format!("check out {room}"),
+        Operation::ChangeStay { room, .. } => format!("change stay {room}"),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::{CardOnEncoder, KeyOperation};
+use lockbridge_protocol::proto::tunnel::CardOnEncoder;
 use lockbridge_protocol::ship::call::{AssignNewKey, Call, ReadKey, UpdateCurrentKey, WrittenKey};
 use tokio::time::{Instant, sleep};
 
 use super::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use super::session::SessionError;
 use super::{SaltoSpace, mapping};
-use crate::system::{OperationError, Performed, Retry};
+use crate::system::{KeyKind, OperationError, Performed, Retry};
 
 const ENCODER_BUSY: i64 = 402;
 /// Between two tries at an encoder that is busy with somebody else's card.
@@ -20,22 +20,24 @@ impl SaltoSpace {
         &self,
         user_id: &str,
         encoder: &str,
-        operation: KeyOperation,
+        kind: KeyKind,
         until: Instant,
     ) -> Result<Performed, OperationError> {
         let external_id = mapping::external_id(user_id);
         let until = until.min(Instant::now() + self.encode_timeout);
-        let (written, doing) = match operation {
-            KeyOperation::AssignNew => {
+        let (written, doing) = match kind {
+            KeyKind::First => {
                 let call = AssignNewKey { user_id: external_id.clone(), encoder: encoder.to_owned() };
                 (self.at_encoder(&call, until).await, "write a new card")
             }
-            KeyOperation::UpdateCurrent => {
+            KeyKind::Update => {
                 let call = UpdateCurrentKey { user_id: external_id.clone(), encoder: encoder.to_owned() };
                 (self.at_encoder(&call, until).await, "write the present card again")
             }
-            KeyOperation::Unspecified => {
-                let message = format!("could not write a card for user {external_id}: the kind of write is not given");
+            KeyKind::New | KeyKind::Copy => {
+                let message = format!(
+                    "could not write a key for a room: over SHIP only cards of users, as {external_id}, are written"
+                );
                 return Err(refused(UNCATEGORIZED, message, Retry::Never));
             }
         };

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::connection::Target;
-use self::errors::{Attempt, UNCATEGORIZED, operation_error};
+use self::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use self::mapping::SiteTime;
 use self::session::{Session, SessionError};
 use super::{
@@ -88,6 +88,8 @@ impl SaltoSpace {
                 kind: "salto_space",
                 display_name: config.display_name,
                 time_zone: config.time_zone_name,
+                keeps_people: true,
+                keys: None,
             },
             time: SiteTime { zone: config.time_zone },
             clock,
@@ -147,9 +149,12 @@ impl SaltoSpace {
         match operation {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
-            Operation::Encode { user_id, encoder, operation } => {
-                self.encode(&user_id, &encoder, operation, until).await
-            }
+            Operation::Encode { user_id, encoder, key } => self.encode(&user_id, &encoder, key.kind, until).await,
+            Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
+                UNCATEGORIZED,
+                format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
+                Retry::Never,
+            )),
             Operation::ReadCard { encoder } => self.read_card(&encoder, until).await,
             Operation::AssignCard { user_id, card_number } => self.assign_card(&user_id, &card_number, until).await,
             Operation::CancelKey { user_id } => self.cancel_key(&user_id, until).await,
@@ -172,6 +177,8 @@ impl LockSystem for SaltoSpace {
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }
             | Operation::AssignCard { .. }
+            | Operation::CheckOut { .. }
+            | Operation::ChangeStay { .. }
             | Operation::CancelKey { .. } => EffectClass::Repeatable,
         }
     }

@@ -176,6 +176,7 @@ impl SaltoSpace {
             key_valid_until_ms: (key.period_ms.1 != 0).then_some(key.period_ms.1),
             card_update_needed: key.card_needs_update(),
             card_on_encoder: None,
+            key_seen: None,
             detail: "the server holds the user's record".to_owned(),
         };
         Ok((performed, key))

@@ -93,8 +93,10 @@ pub(super) fn body(body: &Body) -> Result<(), CommandError> {
             require("user_id", &encode.user_id)?;
             require("encoder_external_id", &encode.encoder_external_id)?;
             match KeyOperation::try_from(encode.operation) {
-                Ok(KeyOperation::AssignNew | KeyOperation::UpdateCurrent) => Ok(()),
-                _ => Err(field("operation", "must say whether the card is new or the present one")),
+                Ok(
+                    KeyOperation::AssignNew | KeyOperation::UpdateCurrent | KeyOperation::NewKey | KeyOperation::Copy,
+                ) => Ok(()),
+                _ => Err(field("operation", "must say whether the card is new, the present one, or a copy")),
             }
         }
         Body::ScanCredential(scan) => require("encoder_external_id", &scan.encoder_external_id),

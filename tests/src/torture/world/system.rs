@@ -58,6 +58,8 @@ impl WorldSystem {
             kind: "salto_space",
             display_name: "Tower".into(),
             time_zone: "UTC".into(),
+            keeps_people: true,
+            keys: None,
         };
         Arc::new(Self { live, description, calls: AtomicU64::new(0), faults: faults.map(Mutex::new) })
     }

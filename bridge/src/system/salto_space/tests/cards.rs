@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lockbridge_protocol::proto::tunnel::KeyOperation;
-
 use super::server::{Reply, Server};
 use super::*;
-use crate::system::{Effect, EffectClass, LockSystem, Operation};
+use crate::system::{Effect, EffectClass, KeyKind, KeyTarget, LockSystem, Operation};
 
-fn encode(operation: KeyOperation) -> Operation {
-    Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), operation }
+fn encode(kind: KeyKind) -> Operation {
+    let key = KeyTarget { kind, rooms: vec![], areas: vec![], window: None, mark: String::new() };
+    Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), key }
 }
 
 const READ: Operation = Operation::ReadCard { encoder: String::new() };
@@ -21,8 +20,8 @@ fn is_encoder(name: &str) -> bool {
 #[tokio::test]
 async fn after_an_encode_serial_and_end_are_read_from_the_user() {
     for (operation, request) in [
-        (KeyOperation::AssignNew, "Encoder.SaltoDBUser.AssignNewKey"),
-        (KeyOperation::UpdateCurrent, "Encoder.SaltoDBUser.UpdateCurrentKey"),
+        (KeyKind::First, "Encoder.SaltoDBUser.AssignNewKey"),
+        (KeyKind::Update, "Encoder.SaltoDBUser.UpdateCurrentKey"),
     ] {
         let server = Server::stp(|request| {
             Reply::Params(if is_encoder(&request.name) {
@@ -49,7 +48,7 @@ async fn a_written_card_is_a_success_even_if_the_user_cannot_be_read_afterwards(
         if is_encoder(&request.name) { Reply::Params("<ROMCode>04cd</ROMCode>".to_owned()) } else { Reply::Code(4) }
     })
     .await;
-    let performed = adapter_for(&server).perform(encode(KeyOperation::AssignNew), LONG).await.expect("success");
+    let performed = adapter_for(&server).perform(encode(KeyKind::First), LONG).await.expect("success");
     assert_eq!((performed.card_number.as_str(), performed.key_valid_until_ms), ("04CD", None));
     assert!(performed.detail.contains("could not be read"), "{}", performed.detail);
 }
@@ -63,13 +62,13 @@ async fn a_busy_encoder_is_asked_again_and_only_that_answer_is() {
         false => Reply::Params(user_list("")),
     })
     .await;
-    let error = adapter_for(&server).perform(encode(KeyOperation::AssignNew), LONG).await.expect_err("card lifted");
+    let error = adapter_for(&server).perform(encode(KeyKind::First), LONG).await.expect_err("card lifted");
     assert_eq!((error.code, error.effect), ("encoding_interrupted", Effect::Unknown));
     assert_eq!(server.names().len(), 2);
 
     let server = Server::stp(|_| Reply::Code(402)).await;
     let limit = Duration::from_millis(300);
-    let error = adapter_for(&server).perform(encode(KeyOperation::AssignNew), limit).await.expect_err("busy");
+    let error = adapter_for(&server).perform(encode(KeyKind::First), limit).await.expect_err("busy");
     assert_eq!((error.code, error.effect, error.vendor_code.as_str()), ("uncategorized_error", Effect::None, "402"));
 }
 
@@ -80,7 +79,7 @@ async fn database_calls_go_on_while_an_encoder_waits_for_a_card() {
             .await;
     let system = Arc::new(adapter_with(&server, |config, _| config.connections = 1));
     let at_encoder = system.clone();
-    let waiting = tokio::spawn(async move { at_encoder.perform(encode(KeyOperation::AssignNew), LONG).await });
+    let waiting = tokio::spawn(async move { at_encoder.perform(encode(KeyKind::First), LONG).await });
     eventually("the encoder request", || server.names().len() == 1).await;
     let observed = tokio::time::timeout(Duration::from_secs(5), system.observe_user(USER)).await;
     assert!(observed.expect("not held up").expect("an answer").exists);
@@ -158,8 +157,8 @@ async fn cards_and_doors_are_blind_and_records_are_repeatable() {
     let system = adapter(config(ShipTransport::Stp { host: "192.0.2.1".to_owned(), port: 8050 }));
     let user_id = USER.to_owned();
     for (operation, class) in [
-        (encode(KeyOperation::AssignNew), EffectClass::Blind),
-        (encode(KeyOperation::UpdateCurrent), EffectClass::Blind),
+        (encode(KeyKind::First), EffectClass::Blind),
+        (encode(KeyKind::Update), EffectClass::Blind),
         (Operation::Unlock { entrance: "D1".to_owned() }, EffectClass::Blind),
         (READ, EffectClass::Repeatable),
         (Operation::ApplyUser(target()), EffectClass::Repeatable),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lockbridge_protocol::proto::tunnel::KeyOperation;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
@@ -13,13 +12,14 @@ use tokio_rustls::TlsAcceptor;
 use super::server::{Reply, Server, frame};
 use super::*;
 use crate::config::{HttpAuthentication, SecretSource, TlsTrust};
-use crate::system::{Effect, LockSystem, Operation, OperationError, Retry};
+use crate::system::{Effect, KeyKind, KeyTarget, LockSystem, Operation, OperationError, Retry};
 
 const INFO: &str =
     "<ProtocolID>SHIP</ProtocolID><ProtocolVersion>1.0</ProtocolVersion><DateTime>2026-11-22T13:00:07</DateTime>";
 
 fn encode() -> Operation {
-    Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), operation: KeyOperation::AssignNew }
+    let key = KeyTarget { kind: KeyKind::First, rooms: vec![], areas: vec![], window: None, mark: String::new() };
+    Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), key }
 }
 
 async fn encode_error(reply: impl Fn() -> Reply + Send + Sync + 'static, limit: Duration) -> (OperationError, Server) {
