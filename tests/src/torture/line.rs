@@ -185,13 +185,13 @@ async fn work(house: &House, clerk: usize, requests: u64, from: u64, say: &impl 
     let mut tally = Tally::default();
     let mut grants: Vec<Grant> = Vec::new();
     for number in 0..requests {
-        let stay = number / KEYS_OF_A_STAY;
+        let party = number / KEYS_OF_A_STAY;
         if number % KEYS_OF_A_STAY == 0 {
             leave(house, &mut grants).await?;
         }
         let rooms = ROOMS.get(clerk).context("a clerk")?;
-        let room = rooms.iter().cycle().nth(usize::try_from(stay % 12)?).context("a room")?;
-        let (grant, content) = ask(house, *room, stay, from + number).await?;
+        let room = rooms.iter().cycle().nth(usize::try_from(party % 12)?).context("a room")?;
+        let (grant, content) = ask(house, *room, party, from + number).await?;
         let fate = key(house, &grant, clerk, &mut tally.tries_again).await?;
         tally.fates.insert(content, fate);
         grants.push(grant);
@@ -204,12 +204,12 @@ async fn work(house: &House, clerk: usize, requests: u64, from: u64, say: &impl 
 }
 
 /// A grant whose end no other one has.
-async fn ask(house: &House, room: u16, stay: u64, number: u64) -> Result<(Grant, Content)> {
+async fn ask(house: &House, room: u16, party: u64, number: u64) -> Result<(Grant, Content)> {
     let end = house.base + SignedDuration::from_mins(i64::try_from(number)?);
     let name = format!("Guest {number}");
     let person = json!({
         "user_identity": { "full_name": name },
-        "reservation_key": format!("{room}-{stay}"),
+        "reservation_key": format!("{room}-{party}"),
         "ends_at": end.to_string(),
     });
     let grant = guest::grant_to(&house.site, &house.directory, &name, person, &[&format!("Hotel {room}")]).await?;
