@@ -70,7 +70,7 @@ impl System {
     pub(super) fn server(&self) -> Option<&SaltoSpaceConfig> {
         match &self.config.kind {
             LockSystemKind::SaltoSpace(space) => Some(space),
-            LockSystemKind::Fias(_) => None,
+            LockSystemKind::Fias(_) | LockSystemKind::SaltoPms(_) => None,
         }
     }
 

@@ -9,6 +9,7 @@ mod findings;
 mod front_desk;
 mod line;
 mod load;
+mod salto_pms;
 mod salto_space;
 mod secret;
 mod section;
@@ -19,6 +20,8 @@ pub use fias::{FiasConfig, KeyOption, KeyRoom};
 pub use findings::{Effective, Problem};
 pub use front_desk::FrontDeskConfig;
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
+pub(crate) use salto_pms::MARK_CHARACTERS;
+pub use salto_pms::{PmsArea, PmsRoom, SaltoPmsConfig};
 pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::fias::FiasConfig;
 use super::front_desk::FrontDeskConfig;
+use super::salto_pms::SaltoPmsConfig;
 
 /// All that the daemon is told.
 #[derive(Debug, Clone)]
@@ -107,7 +108,7 @@ impl LockSystemConfig {
         match &self.kind {
             LockSystemKind::SaltoSpace(space) => space.rights,
             // No people are kept.
-            LockSystemKind::Fias(_) => RightsMode::LevelsAndDoors,
+            LockSystemKind::Fias(_) | LockSystemKind::SaltoPms(_) => RightsMode::LevelsAndDoors,
         }
     }
 }
@@ -119,6 +120,8 @@ pub enum LockSystemKind {
     SaltoSpace(SaltoSpaceConfig),
     /// A key service that speaks FIAS.
     Fias(FiasConfig),
+    /// SALTO's PMS Industry Standard alone.
+    SaltoPms(SaltoPmsConfig),
 }
 
 /// Settings of SALTO Space. Each weakly known fact of SHIP is a setting here, with the safest default.
@@ -144,6 +147,8 @@ pub struct SaltoSpaceConfig {
     pub event_stream: Option<EventStreamConfig>,
     /// Whether mobile keys are offered (licence 0016-1). Default false.
     pub mobile_keys: bool,
+    /// The PMS line beside SHIP, which makes the keys for rooms.
+    pub pms: Option<Box<SaltoPmsConfig>>,
 }
 
 /// How SHIP is reached.

@@ -9,8 +9,10 @@ use jiff::tz::TimeZone;
 use super::front_desk::{self, FrontDeskConfig};
 use super::section::Section;
 use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyConfig};
-use super::{fias, salto_space};
+use super::{fias, salto_pms, salto_space};
 
+/// What a lock system may be.
+const KINDS: &str = "salto_space, salto_pms or fias";
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
 /// Front desks of one bridge: each has a wire of its own.
@@ -158,31 +160,40 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     let card_removal = Duration::from_secs(section.number("card_removal_s", 0..=30, 3));
     let probe_interval = Duration::from_secs(section.number("probe_interval_s", 1..=300, 15));
     let inventory_interval = Duration::from_secs(section.number("inventory_interval_s", 10..=86_400, 900));
-    let kind = section.required("kind", "salto_space or fias");
+    let kind = section.required("kind", KINDS);
     let (kind, keys) = match kind.as_deref() {
         Some("salto_space") => {
             (salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace), salto_space::KEYS.to_owned())
         }
         Some("fias") => (fias::validate(&mut section).map(LockSystemKind::Fias), fias::keys()),
+        Some("salto_pms") => {
+            let pms = salto_pms::validate(&mut section, false);
+            (pms.map(LockSystemKind::SaltoPms), salto_pms::keys())
+        }
         Some(other) => {
-            section.problem("kind", Some(&format!("{other:?}")), "salto_space or fias");
+            section.problem("kind", Some(&format!("{other:?}")), KINDS);
             return None;
         }
         None => (None, salto_space::KEYS.to_owned()),
     };
-    let answer_timeout = match &kind {
-        Some(LockSystemKind::Fias(fias)) => Some(fias.answer_timeout),
-        Some(LockSystemKind::SaltoSpace(_)) | None => None,
+    // A request on a line waits for those before it, and cannot be taken back once it is out: its answer has to fit into the
+    // hold of the encoder.
+    let answer = match &kind {
+        Some(LockSystemKind::Fias(fias)) => Some((fias.answer_timeout, "reply_timeout_s")),
+        Some(LockSystemKind::SaltoPms(pms)) => Some((pms.answer_timeout, "answer_timeout_s")),
+        Some(LockSystemKind::SaltoSpace(space)) => {
+            space.pms.as_deref().map(|pms| (pms.answer_timeout, "answer_timeout_s"))
+        }
+        None => None,
     };
-    // A request cannot be taken back once it is out, so its answer has to fit into the hold of the encoder.
-    let encode_default = if answer_timeout.is_some() { 60 } else { 30 };
+    let encode_default = if answer.is_some() { 60 } else { 30 };
     let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, encode_default));
-    if answer_timeout.is_some_and(|answer| answer >= encode_timeout) {
+    if let Some((_, key)) = answer.filter(|(longest, _)| *longest >= encode_timeout) {
         let found = format!("{} s", encode_timeout.as_secs());
         section.problem(
             "encode_timeout_s",
             Some(&found),
-            "more than reply_timeout_s: a request may have to wait its turn",
+            &format!("more than {key}: a request may have to wait its turn"),
         );
     }
     section.finish(&format!("{COMMON_KEYS}, {keys}"));

@@ -11,12 +11,14 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use lockbridge_tests::simulator::fias::command::{self, Fias};
+use lockbridge_tests::simulator::salto_pms::options::SaltoPms;
 use lockbridge_tests::simulator::server::stream::{Stream, Target};
 use lockbridge_tests::simulator::server::{self, Addresses, HttpLogin, Settings, Simulator};
 use lockbridge_tests::simulator::ship::Rules;
 use lockbridge_tests::simulator::site::seed;
 use lockbridge_tests::simulator::site::store::{Fsync, Store};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Simulated lock systems.
@@ -39,6 +41,7 @@ enum System {
     /// Prints one JSON line with address or port when it is ready. Runs until SIGTERM, Ctrl-C or POST /shutdown.
     #[command(after_long_help = command::CONTROL_HELP)]
     Fias(Box<Fias>),
+    SaltoPms(Box<SaltoPms>),
 }
 
 const CONTROL_HELP: &str = r#"Control interface (HTTP and JSON on the control port):
@@ -147,6 +150,7 @@ fn main() -> anyhow::Result<()> {
     let verbose = match &system {
         System::SaltoSpace(options) => options.verbose,
         System::Fias(options) => options.verbose,
+        System::SaltoPms(options) => options.verbose,
     };
     let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
@@ -154,6 +158,7 @@ fn main() -> anyhow::Result<()> {
     match system {
         System::SaltoSpace(options) => runtime.block_on(run(*options)),
         System::Fias(options) => runtime.block_on(run_fias(*options)),
+        System::SaltoPms(options) => runtime.block_on(run_pms(&options)),
     }
 }
 
@@ -170,6 +175,13 @@ async fn run_fias(options: Fias) -> anyhow::Result<()> {
     }
     stop.cancel();
     served.await
+}
+
+async fn run_pms(options: &SaltoPms) -> anyhow::Result<()> {
+    let (simulator, bound) = options.open().await?;
+    announce("salto-pms", &bound.addresses, options.data())?;
+    let server = tokio::spawn(bound.run(Arc::clone(&simulator)));
+    until_the_end(server, &simulator.shutdown, options.exit_with_stdin).await
 }
 
 async fn run(options: SaltoSpace) -> anyhow::Result<()> {
@@ -200,25 +212,34 @@ async fn run(options: SaltoSpace) -> anyhow::Result<()> {
     let stream = Stream::new(options.events, options.events_line_ends);
     let simulator = Arc::new(Simulator::new(site, store, settings, stream));
     let bound = server::bind(addresses, &options.data).await?;
-    announce(&bound.addresses, &options.data)?;
-    let mut server = tokio::spawn(bound.run(Arc::clone(&simulator)));
+    announce("salto-space", &bound.addresses, &options.data)?;
+    let server = tokio::spawn(bound.run(Arc::clone(&simulator)));
+    until_the_end(server, &simulator.shutdown, options.exit_with_stdin).await
+}
+
+/// Waits for the end of the server, a signal or the end of standard input, and lets the server settle.
+async fn until_the_end<E: std::error::Error + Send + Sync + 'static>(
+    mut server: JoinHandle<Result<(), E>>,
+    shutdown: &CancellationToken,
+    exit_with_stdin: bool,
+) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         ended = &mut server => return Ok(ended??),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = stdin_closed(), if options.exit_with_stdin => {}
-        () = simulator.shutdown.cancelled() => {}
+        () = stdin_closed(), if exit_with_stdin => {}
+        () = shutdown.cancelled() => {}
     }
-    simulator.shutdown.cancel();
+    shutdown.cancel();
     Ok(server.await??)
 }
 
-fn announce(addresses: &Addresses, data: &Path) -> anyhow::Result<()> {
+fn announce(system: &str, addresses: &impl serde::Serialize, data: &Path) -> anyhow::Result<()> {
     let mut line = serde_json::to_value(addresses)?;
     if let Some(map) = line.as_object_mut() {
         map.insert("ready".to_owned(), true.into());
-        map.insert("system".to_owned(), "salto-space".into());
+        map.insert("system".to_owned(), system.into());
         map.insert("data".to_owned(), data.to_string_lossy().into());
         map.insert("process".to_owned(), std::process::id().into());
     }

@@ -12,6 +12,8 @@
 //! What it never does: it never guesses for the caller, and it never repeats or drops an effect by itself. Faults happen
 //! only when the control interface asked for them.
 //!
+//! [`salto_pms`] is a system of its own, the same server's PMS interface; [`line`] is the line in front of it.
+//!
 //! Parts: [`wire`] (bytes and XML), [`site`] (database, cards, doors, durability), [`ship`] (requests), [`server`] (sockets,
 //! faults, control interface),
 //! [`refusal`] (the vendor's error codes).
@@ -19,6 +21,7 @@
 pub mod fias;
 pub mod line;
 pub mod refusal;
+pub mod salto_pms;
 pub mod server;
 pub mod ship;
 pub mod site;

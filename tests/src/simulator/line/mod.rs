@@ -144,7 +144,14 @@ pub struct Connection {
     pub stream: DuplexStream,
     /// Who it is, for logs.
     pub peer: String,
-    _pump: AbortOnDropHandle<()>,
+    pump: AbortOnDropHandle<()>,
+}
+
+impl Connection {
+    /// The stream, and what has to live as long as it.
+    pub fn into_parts(self) -> (DuplexStream, impl Send + 'static) {
+        (self.stream, self.pump)
+    }
 }
 
 impl Line {
@@ -172,7 +179,7 @@ impl Line {
                 handle.path = Some(path.clone());
                 let (inside, stream) = tokio::io::duplex(INSIDE_BYTES);
                 let task = tokio::spawn(pump::port(port, path, inside, Arc::clone(&handle.shared), baud));
-                Source::Port(Some(Connection { stream, peer, _pump: AbortOnDropHandle::new(task) }))
+                Source::Port(Some(Connection { stream, peer, pump: AbortOnDropHandle::new(task) }))
             }
         };
         Ok(Self { handle, source })
@@ -207,7 +214,7 @@ impl Line {
             stream.set_nodelay(true)?;
             let (inside, outside) = tokio::io::duplex(INSIDE_BYTES);
             let task = tokio::spawn(pump::connection(stream, inside, Arc::clone(&self.handle.shared)));
-            return Ok(Connection { stream: outside, peer: peer.to_string(), _pump: AbortOnDropHandle::new(task) });
+            return Ok(Connection { stream: outside, peer: peer.to_string(), pump: AbortOnDropHandle::new(task) });
         }
     }
 }

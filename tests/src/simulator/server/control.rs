@@ -47,7 +47,7 @@ use super::{Addresses, Simulator, encoder, stream::Target};
 
 /// A refused control request.
 #[derive(Debug)]
-struct Refused(StatusCode, String);
+pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -61,7 +61,8 @@ impl From<Refusal> for Refused {
     }
 }
 
-type Answer = Result<Json<Value>, Refused>;
+/// What a control request gets.
+pub(crate) type Answer = Result<Json<Value>, Refused>;
 type Shared = State<Arc<Context>>;
 
 struct Context {
@@ -105,7 +106,8 @@ pub(super) async fn serve(listener: TcpListener, simulator: Arc<Simulator>, addr
     }
 }
 
-fn not_found(what: &str, name: &str) -> Refused {
+/// 404.
+pub(crate) fn not_found(what: &str, name: &str) -> Refused {
     Refused(StatusCode::NOT_FOUND, format!("there is no {what} {name:?}"))
 }
 

@@ -200,7 +200,7 @@ fn append_effects(file: &mut File, effects: &[Effect]) -> io::Result<()> {
 }
 
 /// All lines of a file; a last line without an end was never acknowledged and is cut off.
-fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, StoreError> {
+pub(crate) fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, StoreError> {
     let io = |source| StoreError::Io { path: path.to_owned(), source };
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,

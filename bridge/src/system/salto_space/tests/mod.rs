@@ -58,6 +58,7 @@ fn config(transport: ShipTransport) -> LockSystemConfig {
             audit_interval: Duration::from_millis(20),
             event_stream: None,
             mobile_keys: false,
+            pms: None,
         }),
     }
 }
