@@ -36,7 +36,7 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources, Working};
+use crate::health::{self, BridgeStatus, Health, Lines, Observer, ReasonCode, Scope, Sources, Working};
 use crate::history::{self, History};
 use crate::identity::{self, Identity};
 use crate::journal::StateLock;
@@ -75,6 +75,11 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let Taken { lock, sealer, identity } = blocking(&config, &health, |config, _| take(config)).await?;
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
+    let mut lines = Lines::default();
+    for (_, system) in &systems {
+        let system = Arc::clone(system);
+        lines.add(move || system.line());
+    }
 
     let (identity, waited) = if let Some(identity) = identity {
         (identity, None)
@@ -179,6 +184,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         link,
         bridge,
         systems: descriptions,
+        lines,
         history: history.clone(),
         working: Some(Working {
             engine: engine.clone(),

@@ -18,7 +18,7 @@ use super::{AppError, Signals};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Answer, Caller, Desk, Request, SecretText, enrollment_refused};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources};
+use crate::health::{self, BridgeStatus, Health, Lines, Observer, ReasonCode, Scope, Sources};
 use crate::history::History;
 use crate::identity::{self, EnrollError, EnrollOptions, EnrollSummary, Identity, TokenSource};
 use crate::limits::ENROLLMENT_RETRY;
@@ -61,6 +61,7 @@ impl Waiting<'_> {
             link,
             bridge,
             systems: Vec::new(),
+            lines: Lines::default(),
             history: History::default(),
             working: None,
         });

@@ -18,6 +18,8 @@ use futures_util::future::BoxFuture;
 use lockbridge_protocol::proto::tunnel::{AccessEvent, CardOnEncoder, InventoryItem};
 use tokio::sync::mpsc;
 
+use crate::link::LineStatus;
+
 pub use key::{KeyKind, KeySeen, KeyService, KeyTarget};
 
 /// What a configured lock system is, for people and for the cloud.
@@ -286,4 +288,9 @@ pub trait LockSystem: fmt::Debug + Send + Sync + 'static {
 
     /// The lock system's id for one of our users, as this adapter writes it; empty where no people are kept.
     fn user_external_id(&self, user_id: &str) -> String;
+
+    /// What its byte line did so far, for health and metrics; `None` where there is none.
+    fn line(&self) -> Option<LineStatus> {
+        None
+    }
 }
