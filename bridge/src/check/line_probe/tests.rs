@@ -94,7 +94,7 @@ fn reply(other: Other, server: &mut Server, mut input: &[u8]) -> Vec<u8> {
                 continue;
             }
             Some(ServerAction::Repeat(frame)) => {
-                out.extend_from_slice(frame);
+                out.extend(written(other, frame));
                 continue;
             }
             Some(ServerAction::Message(body)) => body.to_vec(),
@@ -105,12 +105,16 @@ fn reply(other: Other, server: &mut Server, mut input: &[u8]) -> Vec<u8> {
             [0xB3, b'L', b'T', ..] => b"\xB3NC\xB3desk 2\xB3",
             _ => b"\xB3WE\xB3LOCKBRIDGE\xB3",
         };
-        let mut frame = server.answer(answer).expect("an answer").to_vec();
-        if other == Other::WritesWrongChecksums {
-            *frame.last_mut().expect("a trailer") ^= 0x40;
-        }
-        out.extend(frame);
+        out.extend(written(other, server.answer(answer).expect("an answer")));
     }
+}
+
+fn written(other: Other, frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if other == Other::WritesWrongChecksums {
+        *frame.last_mut().expect("a trailer") ^= 0x40;
+    }
+    frame
 }
 
 #[test]
