@@ -1,189 +1,254 @@
-//! The simulated PMS interface from outside: the real process over TCP and over its port, with noise, and killed in between.
+//! Hotel keys by SALTO's PMS protocol, from the API to the card: over TCP and over a port.
+//!
+//! The witness is the simulator's durable count of what was done to cards and rooms, not the bridge's own records.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use jiff::civil::date;
-use lockbridge::link::{Endpoint, Limits, Opener, SerialSettings, Statistics};
-use lockbridge_protocol::line::Checksum;
-use lockbridge_protocol::salto_pms::client::Settings;
-use lockbridge_protocol::salto_pms::request::{CardKey, Handling, KeyKind, Request, ReturnSerial, Stay};
-use lockbridge_tests::harness::pms_desk::{Ended, PmsDesk};
-use lockbridge_tests::harness::{ApiClient, Process};
+use anyhow::{Context, Result};
+use lockbridge_tests::harness::guest::{self, Directory, Grant};
+use lockbridge_tests::harness::pms_server::{PmsServer, Way};
+use lockbridge_tests::harness::{Site, SiteOptions, until};
+use lockbridge_tests::torture::{LineOptions, line};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const DESK: &str = "Encoder 1";
+/// Short waits, so that what is lost is soon known to be lost.
+const QUICK: &str = "answer_timeout_s = 5\nhold_s = 1\nbusy_pause_ms = 100\n";
 
-struct Server {
-    folder: TempDir,
-    process: Process,
-    panel: ApiClient,
-    ready: Value,
+struct House {
+    site: Site,
+    server: PmsServer,
+    directory: Directory,
 }
 
-impl Server {
-    async fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let (process, ready) = launch(folder.path()).await?;
-        let panel = ApiClient::plain(ready["control"].as_str().context("the control port")?)?;
-        Ok(Self { folder, process, panel, ready })
+async fn house(way: Way) -> Result<House> {
+    let server = PmsServer::start(&["--card-wait", "1500"]).await?;
+    let tables = server.lock_system(way, QUICK);
+    let site = Site::running(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let directory = until("the hotel at the API", Duration::from_secs(20), async || {
+        let directory = Directory::read(&site).await.map_err(|error| format!("{error:#}"))?;
+        let there = directory.entrance("Hotel 101").and_then(|_| directory.encoder(DESK).map(drop));
+        there.map(|()| directory).map_err(|error| format!("{error:#}"))
+    })
+    .await?;
+    Ok(House { site, server, directory })
+}
+
+impl House {
+    /// A grant for a new person that is ready to be encoded.
+    async fn stay(&self, name: &str, doors: &[&str], reservation: &str) -> Result<Grant> {
+        let person = json!({ "user_identity": { "full_name": name }, "reservation_key": reservation });
+        let grant = guest::grant_to(&self.site, &self.directory, name, person, doors).await?;
+        guest::ready_for_encoding(&self.site, &grant).await?;
+        Ok(grant)
     }
 
-    /// Pulls the power and starts it again.
-    async fn kill(&mut self) -> Result<()> {
-        self.process.kill().await?;
-        let (process, ready) = launch(self.folder.path()).await?;
-        self.panel = ApiClient::plain(ready["control"].as_str().context("the control port")?)?;
-        (self.process, self.ready) = (process, ready);
+    /// A key on a fresh card, which is taken away; its serial.
+    async fn key(&self, grant: &Grant) -> Result<String> {
+        let serial = self.server.put_blank("1").await?;
+        let attempt = guest::encode(&self.site, &self.directory, grant, DESK).await?;
+        assert_eq!(attempt["status"], "success", "{attempt}");
+        self.server.lift("1").await?;
+        Ok(serial)
+    }
+
+    async fn refused(&self, grant: &Grant) -> Result<(String, String)> {
+        let attempt = guest::encode(&self.site, &self.directory, grant, DESK).await?;
+        assert_eq!(attempt["status"], "error", "{attempt}");
+        let text = |field: &str| attempt["error"][field].as_str().unwrap_or_default().to_owned();
+        Ok((text("type"), text("message")))
+    }
+
+    async fn delete(&self, grant: &Grant) -> Result<()> {
+        let body = json!({ "access_grant_id": grant.access_grant_id });
+        self.site.api.post("/access_grants/delete", body).await?;
+        until("the end of the grant", Duration::from_secs(20), async || {
+            let body = json!({ "access_grant_id": grant.access_grant_id });
+            match self.site.api.post("/access_grants/get", body).await {
+                Err(_) => Ok(()),
+                Ok(answer) => Err(answer.to_string()),
+            }
+        })
+        .await?;
         Ok(())
     }
 
-    fn tcp(&self) -> Result<Endpoint> {
-        let address = self.ready["tcp"].as_str().context("the TCP port")?;
-        let (host, port) = address.rsplit_once(':').context("host and port")?;
-        Ok(Endpoint::Dial { host: host.to_owned(), port: port.parse()? })
+    async fn doubts(&self) -> Result<Vec<Value>> {
+        let (_, stdout, _) = self.site.bridge_command(&["doubt", "--json"]).await?;
+        Ok(serde_json::from_str(&stdout)?)
     }
 
-    fn port(&self) -> Result<Endpoint> {
-        Ok(Endpoint::Serial(SerialSettings::new(self.ready["pty"].as_str().context("the port")?.into())))
-    }
-
-    /// Cards written so far, by the name of the clerk who asked.
-    async fn written(&self) -> Result<BTreeMap<String, u64>> {
-        let effects = self.panel.get("/effects?limit=100000").await?;
-        let mut written = BTreeMap::new();
-        for effect in effects["effects"].as_array().context("effects")? {
-            if effect["kind"] == "card_written" {
-                let clerk = effect["key"]["operator"].as_str().context("a clerk")?;
-                *written.entry(clerk.to_owned()).or_default() += 1;
+    /// The one doubt, once there is one.
+    async fn doubt(&self) -> Result<Value> {
+        let found = until("one doubt", Duration::from_secs(20), async || {
+            match self.doubts().await.map_err(|error| format!("{error:#}"))?.as_slice() {
+                [doubt] => Ok(doubt.clone()),
+                others => Err(format!("{others:?}")),
             }
-        }
-        Ok(written)
+        });
+        Ok(found.await?)
     }
 }
 
-async fn launch(folder: &Path) -> Result<(Process, Value)> {
-    let (data, port, log) = (folder.join("data"), folder.join("port"), folder.join("log"));
-    let (data, port) = (data.to_string_lossy(), port.to_string_lossy());
-    let arguments = [
-        "salto-pms",
-        "--data",
-        &data,
-        "--tcp",
-        "127.0.0.1:0",
-        "--pty",
-        &port,
-        "--baud",
-        "115200",
-        "--zone",
-        "UTC",
-        "--write-time",
-        "5",
-        "--exit-with-stdin",
-    ];
-    let mut process = Process::start("simulator", Path::new(env!("CARGO_BIN_EXE_lockbridge-sim")), &arguments, &log)?;
-    let ready = process.ready().await?;
-    Ok((process, ready))
+async fn a_stay(way: Way) -> Result<()> {
+    let house = house(way).await?;
+    let server = &house.server;
+    let ada = house.stay("Ada Example", &["Hotel 101", "Hotel gym"], "R-1").await?;
+    assert_eq!(server.effects().await?, Vec::<Value>::new(), "a grant alone changes nothing at the server");
+    let first = house.key(&ada).await?;
+    let bob = house.stay("Bob Example", &["Hotel 101"], "R-1").await?;
+    let second = house.key(&bob).await?;
+    for (serial, opens) in [(&first, true), (&second, true)] {
+        assert_eq!(server.opens(serial, "101").await?, opens, "a copy leaves the first key alone");
+    }
+    assert!(!server.opens(&first, "102").await?);
+    let effects = server.effects().await?;
+    let commands: Vec<&str> = effects
+        .iter()
+        .filter(|effect| effect["kind"] == "card_written")
+        .filter_map(|effect| effect["command"].as_str())
+        .collect();
+    assert_eq!(commands, ["CN", "CC"], "{effects:?}");
+    let granted: Vec<&Value> = effects.iter().filter_map(|effect| effect["key"].get("granted")).collect();
+    assert_eq!(granted.first(), Some(&&json!([1])), "{effects:?}");
+
+    // Another party gets no key while this one stays.
+    let eve = house.stay("Eve Example", &["Hotel 101"], "R-2").await?;
+    let (_, message) = house.refused(&eve).await?;
+    assert!(message.contains("given to another stay"), "{message}");
+    house.delete(&bob).await?;
+    assert_eq!(server.count("checked_out").await?, 0, "the stay has a key left");
+    house.delete(&ada).await?;
+    assert_eq!(server.count("checked_out").await?, 1);
+    let third = house.key(&eve).await?;
+    assert!(server.opens(&third, "101").await?);
+    assert!(!server.opens(&first, "101").await?, "the new key ended the old ones where it was used");
+    assert_eq!(server.count("card_written").await?, 3);
+    assert_eq!(house.doubts().await?, Vec::<Value>::new());
+    Ok(())
 }
 
-fn desk(endpoint: Endpoint) -> PmsDesk {
-    let opener = Opener::new(endpoint, Limits::default(), Statistics::new("desk"));
-    let settings = Settings {
-        reply_timeout: Duration::from_millis(200),
-        pause: Duration::from_millis(20),
-        silence: Duration::from_millis(100),
-        hold: Duration::from_millis(1500),
-        enquiries: 10,
-        ..Settings::default()
-    };
-    PmsDesk::new(opener, settings, Checksum::CheckedUnlessMarked)
+#[tokio::test]
+async fn a_stay_has_its_keys_and_its_end_over_tcp() -> Result<()> {
+    a_stay(Way::Tcp).await
 }
 
-fn check_in(room: &str, clerk: &str) -> Request {
-    let end = Some(date(2090, 1, 1).at(12, 0, 0, 0));
-    let stay = Stay { room: room.to_owned(), end, operator: clerk.to_owned(), ..Stay::default() };
-    Request::Card(CardKey {
-        kind: KeyKind::CheckIn,
-        cards: None,
-        encoder: "1".to_owned(),
-        handling: Handling::Retain,
-        stay,
-        tracks: <[String; 3]>::default(),
-        serial: ReturnSerial::Unsaid,
+#[tokio::test]
+async fn a_stay_has_its_keys_and_its_end_over_a_port() -> Result<()> {
+    a_stay(Way::Pty).await
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_one_doubt_and_reading_the_card_settles_it() -> Result<()> {
+    let mut house = house(Way::Pty).await?;
+    let grant = house.stay("Ada Example", &["Hotel 101"], "R-1").await?;
+    let serial = house.server.put_blank("1").await?;
+    house.server.fault(json!({ "kind": "never_answer", "perform": true, "request": "CN" })).await?;
+    let id = guest::begin_encode(&house.site, &house.directory, &grant, DESK).await?;
+    let doubt = house.doubt().await?;
+    let advice = doubt["advice"].as_str().context("advice")?;
+    assert!(advice.contains("Put the card") && advice.contains("read it"), "{advice}");
+    assert_eq!(guest::attempt(&house.site, &id).await?["status"], "pending");
+    // A restart knows as much, and asks for nothing.
+    house.site.kill_bridge().await?;
+    house.site.start_bridge().await?;
+    house.doubt().await?;
+    house.site.wait_for_cloud(Duration::from_secs(20)).await?;
+    // Another card settles nothing.
+    house.server.lift("1").await?;
+    house.server.control.post("/encoders/put", json!({ "encoder": "1", "kind": "staff" })).await?;
+    read(&house).await?;
+    house.doubt().await?;
+    house.server.lift("1").await?;
+    house.server.control.post("/encoders/put", json!({ "encoder": "1", "serial": serial })).await?;
+    read(&house).await?;
+    let attempt = guest::attempt_ended(&house.site, &id).await?;
+    assert_eq!(attempt["status"], "success", "{attempt}");
+    assert_eq!(house.doubts().await?, Vec::<Value>::new());
+    assert_eq!(house.server.count("card_written").await?, 1);
+    // The stay is certain now: the next key is a copy.
+    house.server.lift("1").await?;
+    let other = house.stay("Bob Example", &["Hotel 101"], "R-1").await?;
+    let copy = house.key(&other).await?;
+    assert!(house.server.opens(&copy, "101").await? && house.server.opens(&serial, "101").await?);
+    Ok(())
+}
+
+/// Reads the card on the encoder, as soon as the cloud and the line let it.
+async fn read(house: &House) -> Result<()> {
+    until("a card that was read", Duration::from_secs(30), async || {
+        let attempt = guest::scan(&house.site, &house.directory, DESK).await.map_err(|error| format!("{error:#}"))?;
+        if attempt["status"] == "success" { Ok(()) } else { Err(attempt.to_string()) }
     })
-}
-
-#[tokio::test]
-async fn keys_are_made_over_both_lines_and_outlive_the_server() -> Result<()> {
-    let mut server = Server::start().await?;
-    server.panel.post("/encoders/set", json!({ "encoder": "1", "auto_feed": true })).await?;
-    for (endpoint, room) in [(server.tcp()?, "101"), (server.port()?, "102")] {
-        let ended = desk(endpoint).ask(&check_in(room, room), PATIENCE).await?;
-        ensure!(ended.is_done(), "{room}: {ended:?}");
-    }
-    server.kill().await?;
-    ensure!(server.written().await? == BTreeMap::from([("101".to_owned(), 1), ("102".to_owned(), 1)]));
-    let ended = desk(server.port()?).ask(&check_in("103", "103"), PATIENCE).await?;
-    ensure!(ended.is_done(), "after the start: {ended:?}");
-    ensure!(server.written().await?.len() == 3);
+    .await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn the_front_panel_pulls_the_plug_and_puts_it_back() -> Result<()> {
-    let server = Server::start().await?;
-    server.panel.post("/encoders/set", json!({ "encoder": "1", "auto_feed": true })).await?;
-    let mut desk = desk(server.port()?);
-    ensure!(desk.ask(&check_in("101", "before"), PATIENCE).await?.is_done());
-    server.panel.post("/lines/plug", json!({ "plugged": false })).await?;
-    desk.hang_up();
-    let gone = desk.ask(&check_in("101", "away"), PATIENCE).await;
-    ensure!(gone.is_err(), "no port: {gone:?}");
-    server.panel.post("/lines/plug", json!({ "plugged": true })).await?;
-    ensure!(desk.ask(&check_in("101", "back"), PATIENCE).await?.is_done());
-    let written = server.written().await?;
-    ensure!(written.keys().eq(["back", "before"]), "{written:?}");
+async fn what_an_encoder_says_reaches_the_api() -> Result<()> {
+    let house = house(Way::Tcp).await?;
+    let grant = house.stay("Ada Example", &["Hotel 101"], "R-1").await?;
+    // Nobody lays a card down.
+    let (kind, message) = house.refused(&grant).await?;
+    assert_eq!(kind, "no_credential_on_encoder", "{message}");
+    house.server.control.post("/encoders/put", json!({ "encoder": "1", "kind": "staff" })).await?;
+    let (kind, _) = house.refused(&grant).await?;
+    assert_eq!(kind, "incompatible_card_format");
+    house.server.lift("1").await?;
+    assert_eq!(house.server.count("card_written").await?, 0);
+    assert_eq!(house.doubts().await?, Vec::<Value>::new(), "each of these is certain");
+    // A busy encoder proves that nothing was done, and is asked again.
+    house.server.fault(json!({ "kind": "encoder_busy", "times": 2 })).await?;
+    house.key(&grant).await?;
+    assert_eq!(house.server.control.get("/faults").await?["faults"], json!([]));
+    assert_eq!(house.server.count("card_written").await?, 1);
+    // An encoder that is gone may have been unplugged in the middle of a write.
+    let other = house.stay("Bob Example", &["Hotel 101"], "R-1").await?;
+    house.server.put_blank("1").await?;
+    house.server.control.post("/encoders/set", json!({ "encoder": "1", "plugged": false })).await?;
+    guest::begin_encode(&house.site, &house.directory, &other, DESK).await?;
+    let doubt = house.doubt().await?;
+    let id = doubt["command"]["command_id"].as_str().context("an id")?;
+    house.site.bridge_command(&["doubt", "resolve", id, "not-done"]).await?;
+    house.server.control.post("/encoders/set", json!({ "encoder": "1", "plugged": true })).await?;
+    house.server.lift("1").await?;
+    house.key(&other).await?;
+    assert_eq!(house.server.count("card_written").await?, 2);
     Ok(())
 }
 
-/// What a verdict claims is held against the cards, over a port that loses, turns and doubles bytes: one of a thousand each,
-/// because the protocol's checksum sees one error in a message, and not every pair of them.
 #[tokio::test]
-async fn with_noise_nothing_is_doubled_and_nothing_is_claimed_that_is_not_so() -> Result<()> {
-    let server = Server::start().await?;
-    server.panel.post("/encoders/set", json!({ "encoder": "1", "auto_feed": true })).await?;
-    let noise = json!({ "drop": 0.001, "flip": 0.001, "duplicate": 0.001 });
-    server.panel.post("/noise", json!({ "seed": 7, "to_machine": noise, "to_client": noise })).await?;
-    let mut desk = desk(server.port()?);
-    let (mut done, mut not_begun, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..60 {
-        let clerk = format!("CLERK{number:03}");
-        let ended = desk.ask(&check_in("101", &clerk), Duration::from_secs(2)).await?;
-        match ended {
-            Ended::NotBegun(_) => not_begun.push(clerk),
-            Ended::Unknown(_) => {
-                unsure.push(clerk);
-                // As long as the machine holds the line.
-                tokio::time::sleep(Duration::from_millis(1600)).await;
-            }
-            ended if ended.is_done() => done.push(clerk),
-            // Damaged without the checksum noticing, which one flipped byte in the place of the checksum can do.
-            Ended::Answered(_) => not_begun.push(clerk),
-        }
-    }
-    let written = server.written().await?;
-    ensure!(done.len() > 20, "done {}, not begun {}, unsure {}", done.len(), not_begun.len(), unsure.len());
-    for (clerk, times) in &written {
-        ensure!(*times == 1, "{clerk}: {times} cards");
-    }
-    for clerk in &done {
-        ensure!(written.contains_key(clerk), "{clerk} was claimed done");
-    }
-    for clerk in &not_begun {
-        ensure!(!written.contains_key(clerk), "{clerk} was claimed not begun");
-    }
+async fn a_port_that_is_unplugged_and_plugged_again_is_used_again() -> Result<()> {
+    let house = house(Way::Pty).await?;
+    let grant = house.stay("Ada Example", &["Hotel 101"], "R-1").await?;
+    house.key(&grant).await?;
+    house.server.control.post("/lines/plug", json!({ "plugged": false })).await?;
+    let reason = house.site.wait_for_reason("lock_server", Duration::from_secs(20)).await?;
+    assert!(reason.to_string().contains("port"), "{reason}");
+    // A revoke waits for the line and is not forgotten.
+    house.site.api.post("/access_grants/delete", json!({ "access_grant_id": grant.access_grant_id })).await?;
+    house.server.control.post("/lines/plug", json!({ "plugged": true })).await?;
+    house.server.until_count("checked_out", 1).await?;
+    let other = until("a grant behind the new line", Duration::from_secs(20), async || {
+        house.stay("Bob Example", &["Hotel 101"], "R-2").await.map_err(|error| format!("{error:#}"))
+    })
+    .await?;
+    until("the lock system at the API", Duration::from_secs(20), async || {
+        let status = house.site.status().await.map_err(|error| format!("{error:#}"))?;
+        let systems = status["lock_systems"].as_array().cloned().unwrap_or_default();
+        if systems.iter().all(|system| system["reachable"] == true) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await?;
+    house.key(&other).await?;
+    assert_eq!(house.server.count("card_written").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_noisy_line_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
+    let options = LineOptions { requests: 200, noise: 0.01, way: Way::Pty, seed: 20_261_122 };
+    let figures = line(options, |_| {}).await?;
+    assert!(figures.held(), "\n{}", figures.table());
+    assert!(figures.cards > 0 && figures.tries_again > 0, "the noise was felt\n{}", figures.table());
     Ok(())
 }

@@ -44,6 +44,7 @@ use crate::limits;
 use crate::net::{Dialer, TlsTime};
 use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
+use crate::system::salto_pms;
 use crate::system::salto_space::SaltoSpace;
 use crate::system::{Description, LockSystem};
 use crate::telemetry;
@@ -326,6 +327,16 @@ pub fn lock_system(system: &LockSystemConfig, clock: &Arc<dyn Clock>) -> Result<
                 name: system.name.clone(),
                 problem: crate::net::chain_text(&error),
             })?))
+        }
+        LockSystemKind::SaltoPms(pms) => {
+            let site = salto_pms::Site {
+                lock_system: system.name.clone(),
+                display_name: system.display_name.clone(),
+                time_zone_name: system.time_zone_name.clone(),
+                time_zone: system.time_zone.clone(),
+                call_timeout: system.call_timeout,
+            };
+            Ok(Arc::new(salto_pms::SaltoPms::new(site, pms.clone())))
         }
     }
 }

@@ -11,7 +11,6 @@ use futures_util::future::join_all;
 
 use super::lock_system::{Kind, System, not_asked};
 use super::{Check, Context, Verdict};
-use crate::config::LockSystemKind;
 use crate::health::ReasonCode;
 use crate::system::{Operation, OperationError, Performed};
 
@@ -45,8 +44,8 @@ async fn look(context: &Context) -> Vec<Verdict> {
 }
 
 fn encoders(system: &System) -> Vec<String> {
-    let LockSystemKind::SaltoSpace(space) = &system.config.kind;
-    space.encoders.iter().map(|encoder| encoder.name.clone()).collect()
+    let encoders = system.server().map(|space| space.encoders.as_slice()).unwrap_or_default();
+    encoders.iter().map(|encoder| encoder.name.clone()).collect()
 }
 
 async fn ask(system: &System, encoder: &str) -> Verdict {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::line_probe::{self, Heard};
 use super::{Check, Context, Verdict};
+use crate::config::LockSystemKind;
 use crate::link::{Endpoint, Limits, LineError};
 use crate::net::chain_text;
 
@@ -36,8 +37,22 @@ pub(super) struct Subject {
 }
 
 /// The lines of the configuration.
-pub(super) fn subjects(_context: &Context) -> Vec<Subject> {
-    Vec::new()
+fn subjects(context: &Context) -> Vec<Subject> {
+    let systems = context.systems.iter().map(|system| &system.config);
+    let lines = systems.filter_map(|system| match &system.kind {
+        LockSystemKind::SaltoPms(pms) => Some((system, pms, &pms.encoders)),
+        LockSystemKind::SaltoSpace(space) => space.pms.as_deref().map(|pms| (system, pms, &space.encoders)),
+    });
+    lines
+        .map(|(system, pms, encoders)| Subject {
+            name: system.name.clone(),
+            endpoint: pms.endpoint.clone(),
+            limits: pms.limits,
+            checksum: pms.checksum,
+            exchange: pms.exchange,
+            encoders: encoders.iter().map(|encoder| encoder.name.clone()).collect(),
+        })
+        .collect()
 }
 
 async fn look(context: &Context) -> Vec<Verdict> {

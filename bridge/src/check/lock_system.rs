@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use super::{Context, Verdict, cloud_proxy};
 use crate::app::lock_system;
 use crate::clock::Clock;
-use crate::config::{HttpAuthentication, LockSystemConfig, LockSystemKind, SecretSource, ShipTransport};
+use crate::config::{
+    HttpAuthentication, LockSystemConfig, LockSystemKind, SaltoSpaceConfig, SecretSource, ShipTransport,
+};
 use crate::net::chain_text;
 use crate::system::{LockSystem, OperationError, Probe};
 
@@ -64,10 +66,17 @@ impl System {
         Self { config: config.clone(), adapter, addresses: OnceCell::new(), probe: OnceCell::new() }
     }
 
-    /// `host:port` of the lock server.
+    /// The SALTO Space server; `None`: this lock system is reached over a byte line only.
+    pub(super) fn server(&self) -> Option<&SaltoSpaceConfig> {
+        match &self.config.kind {
+            LockSystemKind::SaltoSpace(space) => Some(space),
+            LockSystemKind::SaltoPms(_) => None,
+        }
+    }
+
+    /// `host:port` of the lock server; empty and 0 where there is none.
     pub(super) fn target(&self) -> (String, u16) {
-        let LockSystemKind::SaltoSpace(space) = &self.config.kind;
-        space.transport.host_and_port()
+        self.server().map(|space| space.transport.host_and_port()).unwrap_or_default()
     }
 
     pub(super) async fn addresses(&self) -> &Addresses {
@@ -97,8 +106,7 @@ impl System {
     }
 
     fn secret(&self) -> Option<&SecretSource> {
-        let LockSystemKind::SaltoSpace(space) = &self.config.kind;
-        match &space.transport {
+        match &self.server()?.transport {
             ShipTransport::Http { authentication: HttpAuthentication::Basic { password, .. }, .. } => Some(password),
             ShipTransport::Http { authentication: HttpAuthentication::Custom { key }, .. } => Some(key),
             ShipTransport::Http { authentication: HttpAuthentication::None, .. } | ShipTransport::Stp { .. } => None,
@@ -130,8 +138,15 @@ where
     Fut: Future<Output = Verdict>,
 {
     let verdicts = context.systems.iter().map(|system| {
-        let verdict = look(system);
-        async move { verdict.await.about(&system.config.name) }
+        let verdict = system.server().is_some().then(|| look(system));
+        async move {
+            let verdict = match verdict {
+                Some(verdict) => verdict.await,
+                // It takes one user: this check would end the daemon's connection, or wait behind it.
+                None => Verdict::skipped("it is reached over a byte line, which has its own checks"),
+            };
+            verdict.about(&system.config.name)
+        }
     });
     join_all(verdicts).await
 }

@@ -5,7 +5,9 @@
 //! the validated types reach the other rooms. Never: reaches the network, holds a secret (only where to read it).
 
 mod findings;
+mod line;
 mod load;
+mod salto_pms;
 mod salto_space;
 mod secret;
 mod section;
@@ -14,6 +16,8 @@ mod validate;
 
 pub use findings::{Effective, Problem};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
+pub(crate) use salto_pms::MARK_CHARACTERS;
+pub use salto_pms::{PmsArea, PmsRoom, SaltoPmsConfig};
 pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,

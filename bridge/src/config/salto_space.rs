@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::salto_pms;
 use super::section::Section;
 use super::types::{
     AccessLevelConfig, CancelKey, EncoderConfig, EventStreamConfig, HttpAuthentication, RightsMode, SaltoSpaceConfig,
@@ -16,7 +17,7 @@ use super::types::{
 pub(super) const KEYS: &str = "transport, host, port, url, authentication, user, password_file, password_credential, \
                                key_file, key_credential, ca_file, certificate_sha256, stp_version, page_size, encoders, \
                                access_levels, rights, cancel_key, cancel_key_request, audit_interval_s, event_stream, \
-                               mobile_keys";
+                               mobile_keys, pms";
 
 /// Reads the vendor part; problems are noted in the section.
 pub(super) fn validate(section: &mut Section) -> Option<SaltoSpaceConfig> {
@@ -36,6 +37,11 @@ pub(super) fn validate(section: &mut Section) -> Option<SaltoSpaceConfig> {
     let audit_interval = Duration::from_secs(section.number("audit_interval_s", 1..=3600, 5));
     let event_stream = section.optional_section("event_stream").map(event_stream);
     let mobile_keys = section.flag("mobile_keys", false);
+    let pms = section.optional_section("pms").map(|mut section| {
+        let pms = salto_pms::validate(&mut section, true);
+        section.finish(&salto_pms::keys());
+        pms
+    });
     Some(SaltoSpaceConfig {
         transport: transport?,
         stp_version: stp_version.as_bytes().try_into().ok()?,
@@ -50,6 +56,10 @@ pub(super) fn validate(section: &mut Section) -> Option<SaltoSpaceConfig> {
             None => None,
         },
         mobile_keys,
+        pms: match pms {
+            Some(pms) => Some(Box::new(pms?)),
+            None => None,
+        },
     })
 }
 
@@ -107,7 +117,7 @@ fn authentication(section: &mut Section) -> Option<HttpAuthentication> {
     }
 }
 
-fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
+pub(super) fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
     let ca_file = section.text("ca_file");
     let pin = section.parsed("certificate_sha256", "64 hexadecimal digits", |text| {
         HEXLOWER_PERMISSIVE.decode(text.replace(':', "").as_bytes()).ok()?.try_into().ok()
@@ -128,7 +138,7 @@ fn trust(section: &mut Section, needed: bool) -> Option<TlsTrust> {
     }
 }
 
-fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
+pub(super) fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
     let mut seen = BTreeSet::new();
     let mut encoders = Vec::new();
     for mut item in section.items("encoders", "name", "a list of encoder names, spelled as in Space") {

@@ -42,7 +42,7 @@ fn a_small_file_gets_every_default() {
     assert_eq!(config.disk_reserve_bytes, 256 * 1024 * 1024);
     let [system] = config.lock_systems.as_slice() else { panic!("one system") };
     assert_eq!((system.name.as_str(), system.connections), ("main", 2));
-    let LockSystemKind::SaltoSpace(space) = &system.kind;
+    let LockSystemKind::SaltoSpace(space) = &system.kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Stp { host, port: 8050 } if host == "192.0.2.20"));
     assert_eq!(space.stp_version, *b"00");
     assert_eq!(space.encoders[1].display_name, "Left desk");
@@ -132,7 +132,7 @@ fn https_needs_something_to_trust() {
     assert!(problems.iter().any(|problem| problem.key == "lock_system.main.ca_file"), "{problems:?}");
     let pinned = format!("{https}certificate_sha256 = \"{}\"\n", "ab".repeat(32));
     let config = load(&Site::new(&pinned).file()).expect("holds").config;
-    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+    let LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind else { panic!("SALTO Space") };
     assert!(matches!(&space.transport, ShipTransport::Http { trust: TlsTrust::Pin([0xAB, ..]), .. }));
 }
 
@@ -170,11 +170,84 @@ fn the_packaged_file_holds_and_documents_every_key() {
     let common = "state_directory control_socket policy_file state_key_file state_key_credential address format level \
                   proxy proxy_password_file proxy_password_credential disk_reserve_mib audit_retention_mib";
     let keys = common.split_whitespace().map(str::to_owned);
-    let vendor = salto_space::KEYS.split(", ").chain(validate::COMMON_KEYS.split(", "));
+    let pms_keys = salto_pms::keys();
+    let vendor = salto_space::KEYS.split(", ").chain(validate::COMMON_KEYS.split(", ")).chain(pms_keys.split(", "));
     let spelled_alike = ["password_credential", "key_credential"];
     for key in keys.chain(vendor.map(|key| key.trim().to_owned())).filter(|key| !spelled_alike.contains(&key.as_str()))
     {
         let documented = text.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
         assert!(documented, "{key} is not in packaging/config/bridge.toml");
+    }
+}
+
+const HOTEL: &str = r#"
+[lock_system.hotel]
+kind = "salto_pms"
+time_zone = "Europe/Vienna"
+transport = "serial"
+device = "/dev/lockbridge/salto"
+rooms = ["101"]
+encoders = ["1"]
+"#;
+
+fn only_pms(text: &str) -> SaltoPmsConfig {
+    let config = load(&Site::new(text).file()).expect("holds").config;
+    match &config.lock_systems[0].kind {
+        LockSystemKind::SaltoPms(pms) => pms.clone(),
+        LockSystemKind::SaltoSpace(space) => *space.pms.clone().expect("joined"),
+    }
+}
+
+#[test]
+fn a_pms_line_gets_the_careful_defaults() {
+    let pms = only_pms(HOTEL);
+    assert_eq!(pms.endpoint.to_string(), "/dev/lockbridge/salto");
+    assert_eq!(pms.checksum, lockbridge_protocol::line::Checksum::CheckedUnlessMarked);
+    assert_eq!(pms.exchange, lockbridge_protocol::salto_pms::client::Settings::default());
+    assert!(pms.check_out && pms.change_stays && pms.operator_mark && !pms.early_keys && !pms.trust_encoder_errors);
+    let config = load(&Site::new(HOTEL).file()).expect("holds").config;
+    assert_eq!(config.lock_systems[0].encode_timeout, std::time::Duration::from_secs(60));
+}
+
+#[test]
+fn a_pms_line_joins_a_space_server() {
+    let joined = format!(
+        "{SMALL}\n[lock_system.main.pms]\nhost = \"192.0.2.20\"\nport = 8090\nrooms = [{{ name = \"101\", entrance = \"D101\" }}]\n"
+    );
+    let pms = only_pms(&joined);
+    assert_eq!((pms.rooms[0].name.as_str(), pms.rooms[0].entrance.as_str()), ("101", "D101"));
+    assert!(pms.encoders.is_empty());
+}
+
+#[test]
+fn names_that_the_pms_protocol_cannot_carry_are_refused_at_load() {
+    for (line, key, word) in [
+        ("rooms = [\"Pförtner\"]", "rooms[0].name", "ASCII"),
+        ("rooms = [\"1234567890123456789012345\"]", "rooms[0].name", "at most 24"),
+        ("rooms = [\"LM\"]", "rooms[0].name", "another name"),
+        ("rooms = [\"101\", \"101\"]", "rooms[1].name", "once"),
+        ("rooms = []", "rooms", "rooms that keys"),
+        ("encoders = [\"Désk\"]", "encoders", "protocol"),
+        ("operator = \"A NAME OF MORE THAN FIFTEEN\"", "operator", "15"),
+        ("authorisations = [{ number = 63, name = \"x\" }]", "authorisations[0].number", "62"),
+        (
+            "authorisations = [{ number = 1, name = \"a\" }, { number = 1, name = \"b\" }]",
+            "authorisations[1].number",
+            "once",
+        ),
+        ("answer_timeout_s = 50\nencode_timeout_s = 50", "encode_timeout_s", "answer_timeout_s"),
+        ("mobile_keys = true", "mobile_keys", "no such key"),
+    ] {
+        let replaced = if line.starts_with("rooms") {
+            HOTEL.replace("rooms = [\"101\"]", line)
+        } else if line.starts_with("encoders") {
+            HOTEL.replace("encoders = [\"1\"]", line)
+        } else {
+            format!("{HOTEL}{line}\n")
+        };
+        let problems = Site::new(&replaced).problems();
+        let found = problems.iter().find(|problem| problem.key == format!("lock_system.hotel.{key}"));
+        let said = found.map(ToString::to_string).unwrap_or_default();
+        assert!(said.contains(word), "{line}: {problems:?}");
     }
 }

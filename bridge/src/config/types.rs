@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::salto_pms::SaltoPmsConfig;
+
 /// All that the daemon is told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -98,6 +100,8 @@ impl LockSystemConfig {
     pub fn rights_mode(&self) -> RightsMode {
         match &self.kind {
             LockSystemKind::SaltoSpace(space) => space.rights,
+            // No people are kept.
+            LockSystemKind::SaltoPms(_) => RightsMode::LevelsAndDoors,
         }
     }
 }
@@ -107,6 +111,8 @@ impl LockSystemConfig {
 pub enum LockSystemKind {
     /// SALTO Space over SHIP.
     SaltoSpace(SaltoSpaceConfig),
+    /// SALTO's PMS Industry Standard alone.
+    SaltoPms(SaltoPmsConfig),
 }
 
 /// Settings of SALTO Space. Each weakly known fact of SHIP is a setting here, with the safest default.
@@ -132,6 +138,8 @@ pub struct SaltoSpaceConfig {
     pub event_stream: Option<EventStreamConfig>,
     /// Whether mobile keys are offered (licence 0016-1). Default false.
     pub mobile_keys: bool,
+    /// The PMS line beside SHIP, which makes the keys for rooms.
+    pub pms: Option<Box<SaltoPmsConfig>>,
 }
 
 /// How SHIP is reached.

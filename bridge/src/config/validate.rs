@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::salto_space;
 use super::section::Section;
 use super::types::{Config, LockSystemConfig, LockSystemKind, LogFormat, ProxyConfig};
+use super::{salto_pms, salto_space};
 
 /// Lock systems of one bridge: each has its own tasks and connections.
 const LOCK_SYSTEMS: usize = 16;
@@ -143,19 +143,40 @@ fn lock_system(name: String, mut section: Section) -> Option<LockSystemConfig> {
     });
     let connections = section.number("connections", 1..=16, 2);
     let call_timeout = Duration::from_secs(section.number("call_timeout_s", 1..=60, 15));
-    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, 30));
     let probe_interval = Duration::from_secs(section.number("probe_interval_s", 1..=300, 15));
     let inventory_interval = Duration::from_secs(section.number("inventory_interval_s", 10..=86_400, 900));
-    let kind = section.required("kind", "salto_space");
-    let kind = match kind.as_deref() {
-        Some("salto_space") => salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace),
+    let kind = section.required("kind", "salto_space or salto_pms");
+    let (kind, keys) = match kind.as_deref() {
+        Some("salto_space") => {
+            (salto_space::validate(&mut section).map(LockSystemKind::SaltoSpace), salto_space::KEYS.to_owned())
+        }
+        Some("salto_pms") => {
+            let pms = salto_pms::validate(&mut section, false);
+            (pms.map(LockSystemKind::SaltoPms), salto_pms::keys())
+        }
         Some(other) => {
-            section.problem("kind", Some(&format!("{other:?}")), "salto_space");
+            section.problem("kind", Some(&format!("{other:?}")), "salto_space or salto_pms");
             return None;
         }
+        None => (None, salto_space::KEYS.to_owned()),
+    };
+    let pms = match &kind {
+        Some(LockSystemKind::SaltoPms(pms)) => Some(pms),
+        Some(LockSystemKind::SaltoSpace(space)) => space.pms.as_deref(),
         None => None,
     };
-    section.finish(&format!("{COMMON_KEYS}, {}", salto_space::KEYS));
+    // A request on a PMS line waits for the requests before it, and cannot be taken back once it is out.
+    let encode_default = if pms.is_some() { 60 } else { 30 };
+    let encode_timeout = Duration::from_secs(section.number("encode_timeout_s", 5..=60, encode_default));
+    if pms.is_some_and(|pms| pms.answer_timeout >= encode_timeout) {
+        let found = format!("{} s", encode_timeout.as_secs());
+        section.problem(
+            "encode_timeout_s",
+            Some(&found),
+            "more than answer_timeout_s: a request may have to wait its turn",
+        );
+    }
+    section.finish(&format!("{COMMON_KEYS}, {keys}"));
     Some(LockSystemConfig {
         name,
         display_name,

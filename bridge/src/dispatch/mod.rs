@@ -26,6 +26,7 @@ mod parts;
 mod quarantine;
 mod queue;
 mod reading;
+mod release;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -84,13 +84,14 @@ impl Line {
         }
         let came = match self.limits.silence {
             None => self.stream.read(buffer).await,
-            Some(limit) => match timeout_at(self.heard_at + limit, self.stream.read(buffer)).await {
-                Ok(came) => came,
-                Err(_) => {
+            Some(limit) => {
+                if let Ok(came) = timeout_at(self.heard_at + limit, self.stream.read(buffer)).await {
+                    came
+                } else {
                     self.has_ended = true;
                     return Err(LineError::Silent { place: self.place.clone(), seconds: limit.as_secs() });
                 }
-            },
+            }
         };
         match came {
             Ok(0) if !buffer.is_empty() => Err(self.lost(None)),

@@ -258,7 +258,9 @@ mod tests {
         assert_eq!((written.len(), mode), (1, 0o600));
         let config = crate::config::load(&file).expect("holds").config;
         assert_eq!(format!("{config:?}"), format!("{planned:?}"));
-        let crate::config::LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind;
+        let crate::config::LockSystemKind::SaltoSpace(space) = &config.lock_systems[0].kind else {
+            panic!("SALTO Space")
+        };
         let names: Vec<&str> = space.encoders.iter().map(|encoder| encoder.name.as_str()).collect();
         assert_eq!(names, ["Front desk 1", "Pförtner \\ 2"]);
         let crate::config::ShipTransport::Http { authentication, .. } = &space.transport else { panic!("http") };

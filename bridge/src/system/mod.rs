@@ -9,6 +9,7 @@
 //! stand in our own record until a card carries them.
 
 mod key;
+pub mod salto_pms;
 pub mod salto_space;
 
 use std::fmt;

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockbridge_tests::torture::{self, DiskOptions, Options, PointOptions, PowerOptions, SoakOptions, corrupt, world};
+use lockbridge_tests::harness::pms_server::Way;
+use lockbridge_tests::torture::{
+    self, DiskOptions, LineOptions, Options, PointOptions, PowerOptions, SoakOptions, corrupt, world,
+};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -67,6 +70,20 @@ enum How {
         /// Guests that arrive in each, and as many go.
         #[arg(long, default_value_t = 50)]
         guests: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Keys asked for over a line that loses, turns and doubles bytes.
+    Line {
+        /// How many keys.
+        #[arg(long, default_value_t = 10_000)]
+        requests: u64,
+        /// The share of bytes that meet something.
+        #[arg(long, default_value_t = 0.01)]
+        noise: f64,
+        /// Over a port instead of TCP.
+        #[arg(long)]
+        port: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -164,6 +181,12 @@ async fn run(how: How) -> Told {
         How::Soak { rounds, guests, common } => {
             let seed = common.seed(&format!("{rounds} rounds of {guests} guests"));
             let figures = torture::soak(SoakOptions { rounds, guests, seed }, say).await?;
+            common.told(figures.held(), figures.table(), &figures)
+        }
+        How::Line { requests, noise, port, common } => {
+            let way = if port { Way::Pty } else { Way::Tcp };
+            let seed = common.seed(&format!("{requests} keys at {noise} noise"));
+            let figures = torture::line(LineOptions { requests, noise, way, seed }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
         How::Disk { common } => {

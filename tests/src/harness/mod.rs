@@ -10,6 +10,7 @@ mod http;
 mod leaks;
 mod link;
 pub mod pms_desk;
+pub mod pms_server;
 mod process;
 mod resources;
 mod site;

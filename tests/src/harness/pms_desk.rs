@@ -161,6 +161,8 @@ fn wanted(action: Action<'_>, request: &Request) -> Wanted {
         Action::Done(Verdict::Answered(body)) => {
             Wanted::Done(Ended::Answered(Answer::read(request, Message::read(body), DateOrder::DayMonth)))
         }
+        // An enquiry alone is never asked here.
+        Action::Done(Verdict::Ready) => Wanted::Done(Ended::NotBegun(NotBegun::NotReady)),
         Action::Done(Verdict::NotBegun(reason)) => Wanted::Done(Ended::NotBegun(reason)),
         Action::Done(Verdict::Unknown(doubt)) => Wanted::Done(Ended::Unknown(doubt)),
     }

@@ -101,6 +101,7 @@ impl SaltoSpace {
         let name = door.name.unwrap_or_default();
         let communication = online.get(&name).or_else(|| online.get(&external_id)).copied();
         let communication = communication.unwrap_or(CommunicationStatus::Unknown);
+        let is_room = self.description.keys.as_ref().is_some_and(|keys| keys.rooms.contains(&external_id));
         Some(InventoryItem {
             external_id,
             removed: false,
@@ -112,7 +113,7 @@ impl SaltoSpace {
                 can_unlock_with_mobile_key: self.config.mobile_keys,
                 // An offline door has "unknown" in all fields; an online one that is out of reach now is still online.
                 can_unlock_remotely: communication != CommunicationStatus::Unknown,
-                can_belong_to_reservation: false,
+                can_belong_to_reservation: is_room,
                 audit_on_keys: door.audit_on_keys.unwrap_or_default(),
             })),
         })

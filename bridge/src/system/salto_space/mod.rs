@@ -33,17 +33,25 @@ use self::connection::Target;
 use self::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use self::mapping::SiteTime;
 use self::session::{Session, SessionError};
+use super::salto_pms::{self, SaltoPms};
 use super::{
-    Description, Effect, EffectClass, Intake, LockSystem, Operation, OperationError, Performed, Probe, Retry,
+    Description, Effect, EffectClass, Intake, KeyKind, LockSystem, Operation, OperationError, Performed, Probe, Retry,
     UserObservation,
 };
 use crate::clock::Clock;
 use crate::config::{LockSystemConfig, LockSystemKind, SaltoSpaceConfig, ShipTransport};
+use crate::link::LineStatus;
 use crate::link::tls;
 
 /// The configuration of a lock system cannot be used.
 #[derive(Debug, Error)]
 pub enum SaltoSpaceError {
+    /// It is configured as a system of another kind.
+    #[error("lock system `{lock_system}` is not a SALTO Space")]
+    Kind {
+        /// Which.
+        lock_system: String,
+    },
     /// The files that say what to trust cannot be read.
     #[error("the TLS trust of lock system `{lock_system}` cannot be set up: {reason}")]
     Trust {
@@ -66,12 +74,16 @@ pub struct SaltoSpace {
     encode_timeout: Duration,
     /// The server does not know `InsertOrUpdate` and is asked with `Update` and `Insert` instead.
     lacks_upsert: AtomicBool,
+    /// The line beside SHIP that makes the keys for hotel rooms.
+    pms: Option<SaltoPms>,
 }
 
 impl SaltoSpace {
     /// Prepares the adapter; reads the CA file and makes no connection.
     pub fn new(config: LockSystemConfig, clock: Arc<dyn Clock>) -> Result<Self, SaltoSpaceError> {
-        let LockSystemKind::SaltoSpace(space) = config.kind;
+        let LockSystemKind::SaltoSpace(space) = config.kind else {
+            return Err(SaltoSpaceError::Kind { lock_system: config.name });
+        };
         let tls = match &space.transport {
             ShipTransport::Http { url, trust, .. } if url.scheme() == "https" => Some(
                 tls::client(trust, &[b"http/1.1"])
@@ -81,6 +93,16 @@ impl SaltoSpace {
         };
         let target = Target { transport: space.transport.clone(), stp_version: space.stp_version, tls };
         let encoders = space.encoders.len();
+        let pms = space.pms.clone().map(|pms| {
+            let site = salto_pms::Site {
+                lock_system: config.name.clone(),
+                display_name: config.display_name.clone(),
+                time_zone_name: config.time_zone_name.clone(),
+                time_zone: config.time_zone.clone(),
+                call_timeout: config.call_timeout,
+            };
+            SaltoPms::new(site, *pms)
+        });
         Ok(Self {
             session: Session::new(config.name.clone(), target, config.connections, encoders, config.call_timeout),
             description: Description {
@@ -89,13 +111,14 @@ impl SaltoSpace {
                 display_name: config.display_name,
                 time_zone: config.time_zone_name,
                 keeps_people: true,
-                keys: None,
+                keys: space.pms.as_deref().map(salto_pms::key_service),
             },
             time: SiteTime { zone: config.time_zone },
             clock,
             call_timeout: config.call_timeout,
             encode_timeout: config.encode_timeout,
             lacks_upsert: AtomicBool::new(false),
+            pms,
             config: space,
         })
     }
@@ -144,7 +167,33 @@ impl SaltoSpace {
         }
     }
 
+    /// What the line for hotel keys does. Cards are read there first: only it tells what is on a guest's key; a card that it
+    /// does not call one is read over SHIP, which tells whose it is.
+    async fn at_room(&self, operation: &Operation, limit: Duration) -> Option<Result<Performed, OperationError>> {
+        let pms = self.pms.as_ref()?;
+        match operation {
+            Operation::Encode { key, .. } if matches!(key.kind, KeyKind::New | KeyKind::Copy) => {}
+            Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {}
+            Operation::ReadCard { .. } => {
+                let read = pms.at_room(operation, limit).await?;
+                let told = match &read {
+                    Ok(read) => read
+                        .card_on_encoder
+                        .as_ref()
+                        .is_some_and(|card| !matches!(card.key_class.as_str(), "staff" | "unidentified")),
+                    Err(error) => error.code == errors::NO_CARD,
+                };
+                return told.then_some(read);
+            }
+            _ => return None,
+        }
+        pms.at_room(operation, limit).await
+    }
+
     async fn perform_operation(&self, operation: Operation, limit: Duration) -> Result<Performed, OperationError> {
+        if let Some(performed) = self.at_room(&operation, limit).await {
+            return performed;
+        }
         let until = Instant::now() + limit;
         match operation {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
@@ -210,5 +259,9 @@ impl LockSystem for SaltoSpace {
 
     fn user_external_id(&self, user_id: &str) -> String {
         mapping::external_id(user_id)
+    }
+
+    fn line(&self) -> Option<LineStatus> {
+        self.pms.as_ref().and_then(LockSystem::line)
     }
 }

@@ -24,7 +24,11 @@ fn document(scope: &Scope<'_>, system: &System) -> Result<Value, ModelError> {
         Ok(sql::one(scope.connection, query, [&system.acs_system_id], |row| row.get(0))?.unwrap_or(0))
     };
     let external_type = system.external_type();
-    let display = if system.kind == "salto_space" { "SALTO Space site" } else { &system.kind };
+    let display = match system.kind.as_str() {
+        "salto_space" => "SALTO Space site",
+        "salto_pms" => "SALTO hotel keys",
+        other => other,
+    };
     let mut document = json!({
         "acs_system_id": system.acs_system_id,
         "workspace_id": system.workspace_id,

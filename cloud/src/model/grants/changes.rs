@@ -40,6 +40,7 @@ pub(crate) fn create(work: &Work<'_>, new: &NewGrant) -> Result<Grant, ModelErro
     }
     let id = insert(work, new)?;
     check_reservation(work, new, &id)?;
+    check_end(work, &id, new.ends_at)?;
     let grant = get(work, &id)?;
     events::emit(work, "access_grant.created", work.now_ms, &json!({"access_grant_id": id}))?;
     reconcile(work, &grant, &Cause::created())?;
@@ -117,6 +118,15 @@ fn check_reservation(work: &Work<'_>, new: &NewGrant, id: &str) -> Result<(), Mo
     Err(ModelError::refused("reservation_key_not_supported", message))
 }
 
+/// A key for a room lives on the card alone, and the lock has nobody to ask when it should end.
+fn check_end(work: &Work<'_>, id: &str, ends_at: Option<i64>) -> Result<(), ModelError> {
+    if ends_at.is_some() || !doors::live(work, id)?.iter().any(|door| door.for_reservations) {
+        return Ok(());
+    }
+    let message = "a door of the grant can belong to a reservation: its keys need an end";
+    Err(ModelError::invalid("ends_at", message))
+}
+
 /// Renames a grant; the lock systems do not know names of grants.
 pub(crate) fn update_name(work: &Work<'_>, grant: &Grant, name: Option<&str>) -> Result<(), ModelError> {
     refuse_deleting(grant)?;
@@ -141,6 +151,7 @@ pub(crate) fn update_times(
     }
     check_window(work.now_ms, starts_at, ends_at)?;
     let id = &grant.access_grant_id;
+    check_end(work, id, ends_at)?;
     sql::change(
         work.connection,
         "UPDATE access_grant SET starts_at = ?2, ends_at = ?3 WHERE access_grant_id = ?1",

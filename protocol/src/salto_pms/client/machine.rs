@@ -22,6 +22,7 @@ pub(super) enum Step {
     Control(Control),
     Message,
     Answered,
+    Ready,
     NotBegun(NotBegun),
     Unknown(Doubt),
     Late,
@@ -180,12 +181,7 @@ impl Machine {
     }
 
     pub(super) fn submit(&mut self, exchange: Exchange, now: Duration) -> Result<Step, SubmitError> {
-        match self.state {
-            State::Idle => {}
-            State::Down => return Err(SubmitError::Down),
-            State::Held { until } => return Err(SubmitError::Held { until }),
-            _ => return Err(SubmitError::Busy),
-        }
+        self.refuse_unless_idle()?;
         self.frame = exchange.frame(self.checksum)?;
         self.answer_timeout = exchange.answer_timeout;
         self.expectation = Some(exchange.expectation);
@@ -197,6 +193,27 @@ impl Machine {
             return Ok(self.enquire(0, false, now));
         }
         Ok(self.send(now))
+    }
+
+    /// An exchange without a message.
+    pub(super) fn ask(&mut self, now: Duration) -> Result<Step, SubmitError> {
+        self.refuse_unless_idle()?;
+        self.frame.clear();
+        self.expectation = None;
+        self.sent = 0;
+        self.is_acknowledged = false;
+        self.answer_refusals = 0;
+        self.has_echo = false;
+        Ok(self.enquire(0, false, now))
+    }
+
+    fn refuse_unless_idle(&self) -> Result<(), SubmitError> {
+        match self.state {
+            State::Idle => Ok(()),
+            State::Down => Err(SubmitError::Down),
+            State::Held { until } => Err(SubmitError::Held { until }),
+            _ => Err(SubmitError::Busy),
+        }
     }
 
     pub(super) fn cancel(&mut self) -> Option<Step> {
@@ -292,6 +309,10 @@ impl Machine {
         match self.state {
             State::Enquiring { .. } => {
                 self.is_unsure = false;
+                if self.frame.is_empty() {
+                    self.state = State::Idle;
+                    return Some(Step::Ready);
+                }
                 Some(self.send(now))
             }
             State::Sent { .. } => {

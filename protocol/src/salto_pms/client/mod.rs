@@ -84,6 +84,13 @@ impl Client {
         Ok(self.action(step))
     }
 
+    /// Asks whether the server is there, without a request behind it. Ends with [`Verdict::Ready`] or
+    /// [`Verdict::NotBegun`], whose reason tells a busy server from a silent one.
+    pub fn enquire(&mut self, now: Duration) -> Result<Action<'_>, SubmitError> {
+        let step = self.machine.ask(now)?;
+        Ok(self.action(step))
+    }
+
     /// Ends an exchange of which nothing was sent yet. `None`: too late, or there is none; the protocol has no way to cancel.
     pub fn cancel(&mut self) -> Option<Action<'_>> {
         let step = self.machine.cancel()?;
@@ -146,6 +153,7 @@ impl Client {
             Step::Control(control) => Action::Control(control),
             Step::Message => Action::Message(self.machine.message()),
             Step::Answered => Action::Done(Verdict::Answered(self.reader.last_frame())),
+            Step::Ready => Action::Done(Verdict::Ready),
             Step::NotBegun(reason) => Action::Done(Verdict::NotBegun(reason)),
             Step::Unknown(doubt) => Action::Done(Verdict::Unknown(doubt)),
             Step::Late => Action::Late(self.reader.last_frame()),

@@ -36,6 +36,7 @@ enum Did {
     Control(Control),
     Message,
     Answered(Vec<u8>),
+    Ready,
     NotBegun(NotBegun),
     Unknown(Doubt),
     Late,
@@ -47,6 +48,7 @@ fn did(action: Action<'_>) -> Did {
         Action::Control(control) => Did::Control(control),
         Action::Message(_) => Did::Message,
         Action::Done(Verdict::Answered(body)) => Did::Answered(body.to_vec()),
+        Action::Done(Verdict::Ready) => Did::Ready,
         Action::Done(Verdict::NotBegun(reason)) => Did::NotBegun(reason),
         Action::Done(Verdict::Unknown(doubt)) => Did::Unknown(doubt),
         Action::Late(_) => Did::Late,
@@ -517,4 +519,32 @@ proptest! {
         prop_assert_eq!(verdicts, 1);
         prop_assert!(messages <= 3);
     }
+}
+
+#[test]
+fn an_enquiry_alone_tells_idle_busy_and_silent_apart_and_sends_no_message() {
+    let mut desk = Desk::new(Settings::default());
+    assert_eq!(did(desk.client.enquire(desk.now).expect("taken")), Did::Control(Control::Enquiry));
+    assert_eq!(desk.client.enquire(desk.now), Err(SubmitError::Busy));
+    assert_eq!(desk.hear(&[ACK]), [Did::Ready]);
+    assert!(!desk.client.is_busy());
+    for (answer, end) in [(Some(NAK), NotBegun::NotReady), (None, NotBegun::Silent)] {
+        let mut last = did(desk.client.enquire(desk.now).expect("taken"));
+        for _ in 0..100 {
+            if let Did::NotBegun(_) = last {
+                break;
+            }
+            if let Some(byte) = answer
+                && last == Did::Control(Control::Enquiry)
+                && let Some(ended) = desk.hear(&[byte]).pop()
+            {
+                last = ended;
+                continue;
+            }
+            desk.now = desk.client.deadline().expect("waits");
+            last = desk.client.tick(desk.now).map_or(Did::Late, did);
+        }
+        assert_eq!(last, Did::NotBegun(end));
+    }
+    assert_eq!(desk.submit(check_out()), Did::Control(Control::Enquiry), "the line is free again");
 }

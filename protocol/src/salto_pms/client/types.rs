@@ -113,6 +113,8 @@ pub enum Action<'client> {
 pub enum Verdict<'client> {
     /// This answer, which may be an error or an unknown code.
     Answered(&'client [u8]),
+    /// An enquiry without a request was answered: the server is there and idle.
+    Ready,
     /// The server never took it up. Certain.
     NotBegun(NotBegun),
     /// It may have been carried out, in whole or in part.

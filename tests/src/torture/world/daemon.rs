@@ -361,6 +361,7 @@ fn system_config() -> LockSystemConfig {
             audit_interval: Duration::from_secs(5),
             event_stream: None,
             mobile_keys: false,
+            pms: None,
         }),
     }
 }

@@ -57,6 +57,7 @@ fn config(transport: ShipTransport) -> LockSystemConfig {
             audit_interval: Duration::from_millis(20),
             event_stream: None,
             mobile_keys: false,
+            pms: None,
         }),
     }
 }
@@ -68,7 +69,7 @@ fn adapter(config: LockSystemConfig) -> SaltoSpace {
 /// An adapter for this server, with changes to the configuration.
 fn adapter_with(server: &Server, change: impl FnOnce(&mut LockSystemConfig, &mut SaltoSpaceConfig)) -> SaltoSpace {
     let mut config = config(stp(server.address));
-    let LockSystemKind::SaltoSpace(mut space) = config.kind.clone();
+    let LockSystemKind::SaltoSpace(mut space) = config.kind.clone() else { panic!("SALTO Space") };
     change(&mut config, &mut space);
     config.kind = LockSystemKind::SaltoSpace(space);
     adapter(config)

@@ -64,8 +64,7 @@ fn harmless() -> Request {
 pub(super) async fn run(subject: &Subject) -> Found {
     let end = Instant::now() + ALL;
     let mut opener = Opener::new(subject.endpoint.clone(), subject.limits, Statistics::new(&subject.name));
-    let opened = timeout_at(end, opener.open()).await;
-    let line = match opened {
+    let line = match timeout_at(end, opener.open()).await {
         Ok(Ok(line)) => line,
         Ok(Err(error)) => return Found { line: Err(error), encoders: Vec::new() },
         Err(_) => return Found { line: Ok(Heard::Nothing), encoders: Vec::new() },
@@ -178,7 +177,8 @@ fn wanted(action: Action<'_>, bytes: &mut Vec<u8>) -> Option<Said> {
     match action {
         Action::Control(control) => bytes.push(Control::byte(control)),
         Action::Message(frame) => bytes.extend_from_slice(frame),
-        Action::Late(_) | Action::Unsolicited(_) => {}
+        // The last is the end of a bare enquiry, and none is begun here.
+        Action::Late(_) | Action::Unsolicited(_) | Action::Done(Ended::Ready) => {}
         Action::Done(Ended::Answered(body)) => {
             let code = String::from_utf8_lossy(Message::read(body).command()).into_owned();
             return Some(Said::Answer(code));

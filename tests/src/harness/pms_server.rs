@@ -1,0 +1,127 @@
+//! A simulated Salto server with a PMS interface, over TCP and a pseudo terminal, for a site whose bridge makes hotel keys.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ApiClient, Process, build, until};
+
+/// How the bridge reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A TCP connection.
+    Tcp,
+    /// A pseudo terminal that looks like a serial port.
+    Pty,
+}
+
+/// The server. Dropping it ends the process.
+#[derive(Debug)]
+pub struct PmsServer {
+    /// The front panel.
+    pub control: ApiClient,
+    tcp: SocketAddr,
+    pty: PathBuf,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl PmsServer {
+    /// Starts it with rooms 101 to 112 and 201 to 212, and encoders 1 and 2.
+    pub async fn start(arguments: &[&str]) -> Result<Self> {
+        let binaries = tokio::task::spawn_blocking(build).await??;
+        let folder = tempfile::Builder::new().prefix("lockbridge-pms-").tempdir().context("a temporary folder")?;
+        let text = |path: PathBuf| path.to_str().map(str::to_owned).context("a path that is text");
+        let (data, pty) = (text(folder.path().join("hotel"))?, text(folder.path().join("port"))?);
+        let mut all = vec!["salto-pms", "--data", &data, "--tcp", "127.0.0.1:0", "--pty", &pty, "--exit-with-stdin"];
+        all.extend(arguments);
+        let log = folder.path().join("salto-pms.log");
+        let mut process = Process::start("the PMS server", &binaries.simulator, &all, &log)?;
+        let ready = process.ready().await?;
+        let field = |name: &str| ready[name].as_str().with_context(|| format!("no {name} in {ready}"));
+        Ok(Self {
+            control: ApiClient::plain(field("control")?)?,
+            tcp: field("tcp")?.parse()?,
+            pty: PathBuf::from(field("pty")?),
+            _process: process,
+            _folder: folder,
+        })
+    }
+
+    /// The table of a bridge's configuration: lock system `hotel`, all rooms, gym and garage, encoders 1 and 2.
+    pub fn lock_system(&self, way: Way, more: &str) -> String {
+        let line = match way {
+            Way::Tcp => format!("host = \"{}\"\nport = {}", self.tcp.ip(), self.tcp.port()),
+            Way::Pty => format!("transport = \"serial\"\ndevice = \"{}\"", self.pty.display()),
+        };
+        let rooms: Vec<String> = (101..=112)
+            .chain(201..=212)
+            .map(|room| format!("{{ name = \"{room}\", display_name = \"Hotel {room}\" }}"))
+            .collect();
+        format!(
+            r#"
+[lock_system.hotel]
+kind = "salto_pms"
+display_name = "Hotel"
+time_zone = "Europe/Madrid"
+probe_interval_s = 1
+{line}
+rooms = [{}]
+authorisations = [{{ number = 1, name = "Hotel gym" }}, {{ number = 10, name = "Hotel garage" }}]
+encoders = [{{ name = "1", display_name = "Encoder 1" }}, {{ name = "2", display_name = "Encoder 2" }}]
+{more}
+"#,
+            rooms.join(", ")
+        )
+    }
+
+    /// Lays a fresh blank on an encoder; its serial.
+    pub async fn put_blank(&self, encoder: &str) -> Result<String> {
+        let answer = self.control.post("/encoders/put", json!({ "encoder": encoder })).await?;
+        Ok(answer["serial"].as_str().with_context(|| format!("no serial in {answer}"))?.to_owned())
+    }
+
+    /// Takes the card off.
+    pub async fn lift(&self, encoder: &str) -> Result<()> {
+        self.control.post("/encoders/lift", json!({ "encoder": encoder })).await?;
+        Ok(())
+    }
+
+    /// Holds a card to the lock of a room; whether it opens.
+    pub async fn opens(&self, serial: &str, room: &str) -> Result<bool> {
+        let answer = self.control.post("/doors/present", json!({ "serial": serial, "room": room })).await?;
+        answer["opened"].as_bool().with_context(|| format!("no word whether it opened: {answer}"))
+    }
+
+    /// How often something was done, by the server's durable count.
+    pub async fn count(&self, kind: &str) -> Result<u64> {
+        let effects = self.control.get("/effects?limit=0").await?;
+        Ok(effects["by_kind"][kind].as_u64().unwrap_or(0))
+    }
+
+    /// All effects.
+    pub async fn effects(&self) -> Result<Vec<Value>> {
+        let answer = self.control.get("/effects?limit=1000000").await?;
+        Ok(answer["effects"].as_array().with_context(|| format!("no effects in {answer}"))?.clone())
+    }
+
+    /// Asks for a fault.
+    pub async fn fault(&self, fault: Value) -> Result<()> {
+        self.control.post("/faults", fault).await?;
+        Ok(())
+    }
+
+    /// Waits until something was done so often.
+    pub async fn until_count(&self, kind: &str, wanted: u64) -> Result<()> {
+        until("effects at the PMS server", Duration::from_secs(20), async || match self.count(kind).await {
+            Ok(count) if count == wanted => Ok(()),
+            other => Err(format!("{kind}: {other:?}, not {wanted}")),
+        })
+        .await?;
+        Ok(())
+    }
+}
