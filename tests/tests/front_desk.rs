@@ -342,7 +342,7 @@ async fn strangers_and_second_connections_are_cut_off_and_garbage_makes_no_card(
 async fn ends(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut byte)).await;
-    let _ = stream.shutdown().await;
+    let _gone_already = stream.shutdown().await;
     matches!(read, Ok(Ok(0) | Err(_)))
 }
 

@@ -37,7 +37,7 @@ use crate::config::{Config, LockSystemConfig, LockSystemKind};
 use crate::control::{self, EngineDesk};
 use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
 use crate::front_desk::{self, FrontDesk};
-use crate::health::{self, BridgeStatus, Health, Observer, ReasonCode, Scope, Sources, Working};
+use crate::health::{self, BridgeStatus, Health, Lines, Observer, ReasonCode, Scope, Sources, Working};
 use crate::history::{self, History};
 use crate::identity::{self, Identity};
 use crate::journal::StateLock;
@@ -78,6 +78,11 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let Taken { lock, sealer, identity } = blocking(&config, &health, |config, _| take(config)).await?;
     let systems = lock_systems(&config, &clock)?;
     let descriptions: Vec<Description> = systems.iter().map(|(_, system)| system.description().clone()).collect();
+    let mut lines = Lines::default();
+    for (_, system) in &systems {
+        let system = Arc::clone(system);
+        lines.add(move || system.line());
+    }
 
     let waiting =
         Waiting { config: &config, sealer: &sealer, notifier: &notifier, health: &health, clock: &clock, started_ms };
@@ -186,6 +191,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 
     for desk in config.front_desks.clone() {
         let desk = FrontDesk::new(desk, engine.clone(), Arc::clone(&clock), health.clone());
+        let statistics = desk.statistics();
+        lines.add(move || Some(statistics.status()));
         tasks.spawn(front_desk::run(desk, stop.clone()));
     }
     tasks.spawn(forget_rebuild(health.clone(), stop.clone()));
@@ -203,6 +210,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         link,
         bridge,
         systems: descriptions,
+        lines,
         history: history.clone(),
         working: Some(Working {
             engine: engine.clone(),

@@ -20,6 +20,8 @@ mod disk_space;
 mod encoder;
 mod finding;
 mod identity;
+mod line;
+mod line_probe;
 mod lock_address;
 mod lock_answer;
 mod lock_clock;
@@ -83,6 +85,7 @@ pub const CHECKS: &[Check] = &[
     lock_clock::CHECK,
     encoder::CHECK,
     serial::CHECK,
+    line::CHECK,
 ];
 
 /// Runs the checks named in `only`, or all when it is empty; findings in the order of [`CHECKS`]. Ends within a minute.

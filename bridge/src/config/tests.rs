@@ -278,6 +278,7 @@ fn only_pms(text: &str) -> SaltoPmsConfig {
     match &config.lock_systems[0].kind {
         LockSystemKind::SaltoPms(pms) => pms.clone(),
         LockSystemKind::SaltoSpace(space) => *space.pms.clone().expect("joined"),
+        LockSystemKind::Fias(_) => panic!("not FIAS"),
     }
 }
 

@@ -75,6 +75,9 @@ struct Lane {
     candidate: Option<(u32, u64, CommandId)>,
 }
 
+/// Place at an encoder: what has begun goes first, then by priority and order.
+type Turn = (bool, u32, u64, CommandId);
+
 /// Live commands in their lanes.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -86,11 +89,11 @@ pub(super) struct Queue {
     phases: [u64; 3],
     gaps: BTreeMap<LaneKey, (u64, u64, Duration)>,
     /// By lock system and encoder, in the order of their turns: what is under way first.
-    at_encoders: BTreeMap<(String, String), BTreeSet<(bool, u32, u64, CommandId)>>,
+    at_encoders: BTreeMap<(String, String), BTreeSet<Turn>>,
 }
 
 /// Which encoder a command needs, and its place there.
-fn turn(id: CommandId, slot: &Slot) -> Option<((String, String), (bool, u32, u64, CommandId))> {
+fn turn(id: CommandId, slot: &Slot) -> Option<((String, String), Turn)> {
     let encoder = slot.encoder.clone().filter(|_| slot.phase != Phase::InDoubt)?;
     Some(((slot.lane.0.clone(), encoder), (slot.phase == Phase::Queued, slot.priority, slot.order, id)))
 }

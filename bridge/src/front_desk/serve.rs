@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::FrontDeskConfig;
 use crate::dispatch::EngineHandle;
 use crate::health::{Health, ReasonCode, Scope};
-use crate::link::{Limits, LineStatus, Opener, Statistics};
+use crate::link::{Limits, Opener, Statistics};
 
 /// How long the property software may be away before people are told: it restarts at night.
 const AWAY: Duration = Duration::from_secs(30);
@@ -39,9 +39,9 @@ impl FrontDesk {
         Self { config, engine, clock, health, statistics }
     }
 
-    /// Figures of the wire.
-    pub fn line(&self) -> LineStatus {
-        self.statistics.status()
+    /// Figures of the wire, shared with who shows them.
+    pub fn statistics(&self) -> Arc<Statistics> {
+        Arc::clone(&self.statistics)
     }
 
     pub(super) fn scope(&self) -> Scope {

@@ -4,6 +4,7 @@
 //! cloud's absence (rule L2), shows names or secrets, blocks a caller.
 
 mod hop;
+mod lines;
 pub mod metrics;
 mod registry;
 pub mod server;
@@ -12,6 +13,7 @@ mod vitals;
 mod watch;
 
 pub use hop::Hop;
+pub use lines::Lines;
 pub use registry::{Health, Reason, ReasonCode, Scope};
 pub use snapshot::{
     BridgeStatus, LockSystemStatus, Observer, ReasonStatus, Snapshot, Sources, State, StorageStatus, Waiting, Working,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Health, Hop, ReasonCode, Scope};
+use super::{Health, Hop, Lines, ReasonCode, Scope};
 use crate::clock::Clock;
 use crate::dispatch::{CommandSummary, DoubtSummary, EngineHandle, EngineRequest, EngineStatus};
 use crate::history::History;
 use crate::identity::Identity;
 use crate::journal::{Journal, JournalStatistics};
 use crate::limits::{SHOWN_DOUBTS, SHOWN_QUEUE};
+use crate::link::LineStatus;
 use crate::system::Description;
 use crate::tunnel::TunnelStatus;
 
@@ -112,6 +113,8 @@ pub struct Snapshot {
     pub cloud: TunnelStatus,
     /// The lock systems.
     pub lock_systems: Vec<LockSystemStatus>,
+    /// The byte lines; empty where there are none.
+    pub lines: Vec<LineStatus>,
     /// The engine's figures; `None` when it did not answer in time.
     pub engine: Option<EngineStatus>,
     /// Journal and disk.
@@ -135,6 +138,8 @@ pub struct Sources {
     pub bridge: BridgeStatus,
     /// The configured lock systems.
     pub systems: Vec<Description>,
+    /// The byte lines.
+    pub lines: Lines,
     /// What happened lately.
     pub history: History,
     /// What works once there is an identity.
@@ -226,6 +231,7 @@ impl Observer {
             bridge: parts.bridge.clone(),
             cloud,
             lock_systems,
+            lines: parts.lines.statuses(),
             engine,
             storage: self.storage(),
             certificate_not_after: parts.working.as_ref().map_or(0, |it| it.identity.certificate_times().not_after),

@@ -76,6 +76,7 @@ mod tests {
             bridge: BridgeStatus::default(),
             cloud,
             lock_systems: Vec::new(),
+            lines: Vec::new(),
             engine: None,
             storage: StorageStatus::default(),
             certificate_not_after: 0,

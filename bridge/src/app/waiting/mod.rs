@@ -19,7 +19,7 @@ use super::doors::Doors;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Desk};
-use crate::health::{self, BridgeStatus, Health, Observer, Sources};
+use crate::health::{self, BridgeStatus, Health, Lines, Observer, Sources};
 use crate::history::History;
 use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
@@ -47,6 +47,7 @@ impl Waiting<'_> {
             link,
             bridge,
             systems: Vec::new(),
+            lines: Lines::default(),
             history: History::default(),
             working: None,
         })

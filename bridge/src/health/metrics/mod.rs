@@ -11,6 +11,7 @@ pub use process::Process;
 use super::snapshot::{Snapshot, State};
 use crate::dispatch::EngineStatus;
 use crate::history::Totals;
+use crate::link::LineStatus;
 
 /// Content type of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,6 +30,7 @@ pub fn render(snapshot: &Snapshot, totals: &Totals, process: &Process) -> String
         work(&mut text, engine, snapshot.now_ms);
     }
     ended(&mut text, totals);
+    lines(&mut text, &snapshot.lines);
     storage(&mut text, snapshot);
     this_process(&mut text, snapshot, process);
     text.into_text()
@@ -97,6 +99,32 @@ fn ended(text: &mut Exposition, totals: &Totals) {
     text.histogram(name, "From receipt to outcome of commands that succeeded or failed.");
     for (priority, latencies) in PRIORITIES.iter().zip(&totals.latency) {
         text.latencies(name, ("priority", priority), latencies);
+    }
+}
+
+/// Families without samples where there is no line, so that rules and dashboards find them.
+fn lines(text: &mut Exposition, lines: &[LineStatus]) {
+    type Figure = fn(&LineStatus) -> u64;
+    text.gauge("lockbridge_line_open", "1 while a byte line is open.");
+    for line in lines {
+        text.sample("lockbridge_line_open", &[("line", &line.name)], u8::from(line.open));
+    }
+    let counters: [(&str, &str, Figure); 9] = [
+        ("lockbridge_line_received_bytes_total", "Bytes read from a line.", |line| line.received_bytes),
+        ("lockbridge_line_sent_bytes_total", "Bytes written to a line.", |line| line.sent_bytes),
+        ("lockbridge_line_frames_total", "Good frames read from a line.", |line| line.frames),
+        ("lockbridge_line_refusals_total", "NAKs on a line, both ways.", |line| line.refusals),
+        ("lockbridge_line_checksum_errors_total", "Frames whose checksum did not fit.", |line| line.checksum_errors),
+        ("lockbridge_line_discarded_bytes_total", "Bytes that belonged to no good frame.", |line| line.discarded_bytes),
+        ("lockbridge_line_retries_total", "Frames and questions sent again.", |line| line.retries),
+        ("lockbridge_line_reconnects_total", "Times a line was opened after the first.", |line| line.reconnects),
+        ("lockbridge_line_failed_opens_total", "Attempts to open a line that failed.", |line| line.failed_opens),
+    ];
+    for (name, help, figure) in counters {
+        text.counter(name, help);
+        for line in lines {
+            text.sample(name, &[("line", &line.name)], figure(line));
+        }
     }
 }
 

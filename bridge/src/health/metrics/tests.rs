@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::health::snapshot::{BridgeStatus, LockSystemStatus, StorageStatus};
+use crate::link::{CodecCounts, Meter, Statistics};
 use crate::tunnel::TunnelStatus;
 
 fn snapshot() -> Snapshot {
@@ -12,6 +13,7 @@ fn snapshot() -> Snapshot {
         bridge: BridgeStatus { version: "1.2.3", started_ms: 5_250, ..BridgeStatus::default() },
         cloud: TunnelStatus { connected: true, ..TunnelStatus::default() },
         lock_systems: vec![LockSystemStatus { name: "a\"b".into(), kind: "salto_space", reachable: false }],
+        lines: vec![line()],
         engine: Some(EngineStatus {
             queued: 7,
             live: [1, 2, 3, 4],
@@ -22,6 +24,14 @@ fn snapshot() -> Snapshot {
         certificate_not_after: 123,
         reasons: vec![],
     }
+}
+
+fn line() -> LineStatus {
+    let statistics = Statistics::new("front-desk");
+    let mut counts = CodecCounts { refusals: 3, retries: 2, ..CodecCounts::default() };
+    (counts.line.frames, counts.line.bad_checksums, counts.line.discarded) = (5, 4, 9);
+    Meter::new(std::sync::Arc::clone(&statistics)).update(counts);
+    statistics.status()
 }
 
 fn text() -> String {
@@ -38,6 +48,13 @@ fn what_is_known_stands_in_the_scrape() {
     for line in [
         "lockbridge_state{state=\"degraded\"} 1",
         "lockbridge_state{state=\"ready\"} 0",
+        "lockbridge_line_open{line=\"front-desk\"} 0",
+        "lockbridge_line_frames_total{line=\"front-desk\"} 5",
+        "lockbridge_line_refusals_total{line=\"front-desk\"} 3",
+        "lockbridge_line_checksum_errors_total{line=\"front-desk\"} 4",
+        "lockbridge_line_discarded_bytes_total{line=\"front-desk\"} 9",
+        "lockbridge_line_retries_total{line=\"front-desk\"} 2",
+        "lockbridge_line_reconnects_total{line=\"front-desk\"} 0",
         "lockbridge_commands{state=\"queued\"} 7",
         "lockbridge_commands_live{priority=\"background\"} 4",
         "lockbridge_lock_system_reachable{lock_system=\"a\\\"b\",kind=\"salto_space\"} 0",

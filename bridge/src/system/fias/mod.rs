@@ -93,11 +93,6 @@ impl Fias {
         }
     }
 
-    /// What the line did so far.
-    pub fn line(&self) -> LineStatus {
-        self.statistics.status()
-    }
-
     fn jobs(&self) -> &mpsc::Sender<Job> {
         self.jobs.get_or_init(|| {
             let statistics = Arc::clone(&self.statistics);
@@ -292,5 +287,9 @@ impl LockSystem for Fias {
 
     fn user_external_id(&self, _user_id: &str) -> String {
         String::new()
+    }
+
+    fn line(&self) -> Option<LineStatus> {
+        Some(self.statistics.status())
     }
 }

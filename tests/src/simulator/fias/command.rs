@@ -39,6 +39,7 @@ pub enum Second {
 
 /// Arguments of `lockbridge-sim fias`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Fias {
     /// Which end is played.
     #[arg(long, value_enum)]
@@ -131,7 +132,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
     let outside = match (options.listen, options.dial, options.pty.clone()) {
         (_, Some(address), _) => Outside::Dial(address),
         (_, _, Some(path)) => Outside::Pty { path, baud: options.baud },
-        (address, None, None) => Outside::Listen(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))),
+        (address, None, None) => Outside::Listen(address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))),
     };
     let noise = NoiseSettings::even(options.noise_seed, options.noise);
     if noise.fault().is_some() {

@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(bytes[..2], [NAK, ACK]);
 
         framing.send(b"LA|").await.expect("sent");
-        let mut sent = vec![0; 6];
+        let mut sent = [0; 6];
         other.read_exact(&mut sent[..5]).await.expect("the frame");
         let task = tokio::spawn(async move {
             let ended = framing.next().await;

@@ -199,13 +199,13 @@ impl Line {
                     None => std::future::pending().await,
                 },
                 Source::Listener(listener) => listener.accept().await?,
-                Source::Dialler(address) => match TcpStream::connect(*address).await {
-                    Ok(stream) => (stream, *address),
-                    Err(_) => {
+                Source::Dialler(address) => {
+                    let Ok(stream) = TcpStream::connect(*address).await else {
                         sleep(DIAL_PAUSE).await;
                         continue;
-                    }
-                },
+                    };
+                    (stream, *address)
+                }
             };
             if !self.handle.is_plugged() {
                 sleep(DIAL_PAUSE).await;

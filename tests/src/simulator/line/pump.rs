@@ -151,14 +151,12 @@ impl Direction {
         let mut buffer = [0; PIECE];
         loop {
             let read = if self.noise.holds() {
-                match timeout(GLUE, from.take(&mut buffer)).await {
-                    Ok(read) => read?,
-                    Err(_) => {
-                        let held = self.noise.release();
-                        self.deliver(&held, to).await?;
-                        continue;
-                    }
-                }
+                let Ok(read) = timeout(GLUE, from.take(&mut buffer)).await else {
+                    let held = self.noise.release();
+                    self.deliver(&held, to).await?;
+                    continue;
+                };
+                read?
             } else {
                 from.take(&mut buffer).await?
             };
