@@ -249,7 +249,8 @@ async fn an_answer_lost_behind_the_bridge_is_a_doubt_and_one_lost_before_it_is_t
     assert_eq!((status(&answer), text(&answer)), ("UR", "Unclear if written: look at the card"));
     guest::lift(&site, DESK).await?;
     pms.control.post(&format!("/requests/{request}/repeat"), json!({})).await?;
-    assert_ne!(status(&pms.answer(request).await?), "OK");
+    // What it is told depends on whether the lock server has shown the card by then; a second card there is never.
+    pms.answer(request).await?;
     assert_eq!(guest::effects(&site, "card_written").await?, 1);
 
     // The card is written, and the property software does not hear it: the connection breaks.

@@ -113,7 +113,7 @@ impl Engine {
         let (system, encoder) = (self.systems.get(&slot.lane.0)?, slot.encoder.as_ref()?);
         let freed = *system.freed.get(encoder)?;
         let until = freed + system.config.card_removal;
-        let waited = |id: CommandId| self.queue.get(&id).is_some_and(|slot| slot.received <= freed);
+        let waited = |id: CommandId| self.queue.get(&id).is_some_and(|slot| slot.received < freed);
         (self.clock.since_boot() < until && self.queue.at_encoder(&slot.lane.0, encoder).any(waited)).then_some(until)
     }
 

@@ -1,10 +1,10 @@
 //! The property software of the site asks this bridge for keys: the bridge is its key system, in FIAS.
 //!
-//! * [`serve`]: opens the wire, again and again, and keeps one peer on it.
-//! * [`session`]: one connection: the link, orders, answers, limits.
-//! * [`request`]: what a record asks for; [`answer`]: what is told about it. Both pure.
-//! * [`memory`]: which answers certainly arrived.
-//! * [`introduction`]: who we say we are and which fields we use.
+//! * `serve`: opens the wire, again and again, and keeps one peer on it.
+//! * `session`: one connection: the link, orders, answers, limits.
+//! * `request`: what a record asks for; `answer`: what is told about it. Both pure.
+//! * `memory`: which answers certainly arrived.
+//! * `introduction`: who we say we are and which fields we use.
 //!
 //! ```text
 //!  KR, KD, KM, KZ ──► request ──► engine: journaled commands, any lock system, cloud or not ──► answer ──► KA, KZ

@@ -1,10 +1,10 @@
 //! Byte lines to front desks and lock systems: TCP, TLS and serial ports behind one type.
 //!
-//! * [`endpoint`]: where a line leads, and its limits.
-//! * [`opener`]: makes a line and makes it anew, at a bounded pace; [`serial`] and [`tcp`] do the opening.
-//! * [`line`]: an open line: reads, writes whole frames, keeps the pauses.
-//! * [`error`]: what failed, where, and the next step. [`statistics`]: what a line did, for health and metrics.
-//! * [`tls`]: what makes the certificate of a machine on the site's network acceptable.
+//! * `endpoint`: where a line leads, and its limits.
+//! * `opener`: makes a line and makes it anew, at a bounded pace; `serial` and `tcp` do the opening.
+//! * `line`: an open line: reads, writes whole frames, keeps the pauses.
+//! * `error`: what failed, where, and the next step. `statistics`: what a line did, for health and metrics.
+//! * `tls`: what makes the certificate of a machine on the site's network acceptable.
 //!
 //! Owns the device or socket. Promises: every write ends within its limit, and a failed one tells how many bytes certainly
 //! went nowhere; a line that failed stays failed; no buffer of its own; a serial port has one user; an attempt to open ends

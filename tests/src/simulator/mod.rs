@@ -12,7 +12,7 @@
 //! What it never does: it never guesses for the caller, and it never repeats or drops an effect by itself. Faults happen
 //! only when the control interface asked for them.
 //!
-//! [`salto_pms`] is a system of its own, the same server's PMS interface; [`line`] is the line in front of it.
+//! [`salto_pms`] is a system of its own, the same server's PMS interface; [`mod@line`] is the line in front of it.
 //!
 //! Parts: [`wire`] (bytes and XML), [`site`] (database, cards, doors, durability), [`ship`] (requests), [`server`] (sockets,
 //! faults, control interface),

@@ -1,7 +1,7 @@
 //! A lock vendor's key service that speaks FIAS: the bridge plays the property software (PMS) and asks it for keys.
 //!
-//! * [`driver`]: the owner of the line: the link, one open request for each encoder, whose answer is whose. [`job`]: the way to it.
-//! * [`request`]: our words and the protocol's. [`errors`]: what became of a request, in the words of the model.
+//! * `driver`: the owner of the line: the link, one open request for each encoder, whose answer is whose. `job`: the way to it.
+//! * `request`: our words and the protocol's. `errors`: what became of a request, in the words of the model.
 //!
 //! Promises: a request for a key goes out once, and again only if the other side certainly dropped it; silence after sending is
 //! told as not certain; a late answer belongs to no other request, because its encoder is held until none can come any more;

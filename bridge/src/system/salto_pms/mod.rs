@@ -1,7 +1,7 @@
 //! SALTO's PMS Industry Standard: hotel software asks for keys, over TCP or a serial line.
 //!
-//! * [`driver`]: the owner of the line: one request at a time, the order in which they were asked. [`job`]: the way to it.
-//! * [`request`]: our words and the protocol's. [`errors`]: what became of a request, in the words of the model.
+//! * `driver`: the owner of the line: one request at a time, the order in which they were asked. `job`: the way to it.
+//! * `request`: our words and the protocol's. `errors`: what became of a request, in the words of the model.
 //!
 //! Promises: a request for a key goes out once; what is not certain is told as not certain, with the verdict of the protocol's
 //! machine; answers that are late or that nobody asked for belong to no request; names and dates that the protocol cannot

@@ -293,7 +293,7 @@ mod tests {
 
         framing.send(b"LA|").await.expect("sent");
         let mut sent = [0; 6];
-        other.read_exact(&mut sent[..5]).await.expect("the frame");
+        other.read_exact(&mut sent).await.expect("the frame");
         let task = tokio::spawn(async move {
             let ended = framing.next().await;
             (framing.counts, ended.is_err())
@@ -301,7 +301,7 @@ mod tests {
         other.read_exact(&mut sent[..1]).await.expect("an ENQ after silence");
         assert_eq!(sent[0], ENQ);
         other.write_all(&[NAK]).await.expect("written");
-        other.read_exact(&mut sent[..5]).await.expect("the frame again");
+        other.read_exact(&mut sent).await.expect("the frame again");
         other.write_all(&[ACK]).await.expect("written");
         drop(other);
         let (counts, ended) = task.await.expect("no panic");

@@ -1,6 +1,6 @@
 //! The line in front of a simulated machine: TCP or a pseudo terminal that looks like a serial port, with noise on demand.
 //!
-//! * [`noise`]: what a bad line does to bytes, from a seed. [`pty`]: the port. [`pump`]: carries bytes through the noise, at
+//! * `noise`: what a bad line does to bytes, from a seed. `pty`: the port. `pump`: carries bytes through the noise, at
 //!   the speed of the port. This module: the line as the machine behind it sees it.
 //!
 //! Promises: nothing happens to a byte unless the noise was asked for; what happens is decided byte by byte from the seed, so
