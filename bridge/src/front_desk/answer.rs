@@ -50,6 +50,13 @@ fn placed(mut record: KeyRecord) -> KeyRecord {
 }
 
 const DOUBT: &str = "Unclear if written: look at the card";
+/// The same of what is no card.
+const DOUBT_OF_ANOTHER_ACT: &str = "Unclear if done: see the lock system";
+
+/// Whether the answer leaves open what came of the order.
+pub(super) fn is_open(answer: &KeyRecord) -> bool {
+    [DOUBT, DOUBT_OF_ANOTHER_ACT].contains(&answer.text.as_str())
+}
 
 fn words(kind: KeyRecordKind, answer: &DeskAnswer) -> (&'static str, &'static str) {
     match answer {
@@ -64,7 +71,7 @@ fn words(kind: KeyRecordKind, answer: &DeskAnswer) -> (&'static str, &'static st
         DeskAnswer::Card { .. } => (OK, "Key read"),
         DeskAnswer::Busy => (BUSY, "Encoder busy"),
         DeskAnswer::InDoubt | DeskAnswer::Asking if kind == KeyRecordKind::Request => (UNPROCESSABLE, DOUBT),
-        DeskAnswer::InDoubt | DeskAnswer::Asking => (UNPROCESSABLE, "Unclear if done: see the lock system"),
+        DeskAnswer::InDoubt | DeskAnswer::Asking => (UNPROCESSABLE, DOUBT_OF_ANOTHER_ACT),
         DeskAnswer::Refused { code, .. } => refused(code),
     }
 }

@@ -378,6 +378,8 @@ impl<'desk> Session<'desk> {
         answer.sent_at = Some(self.moment().local);
         let config = &self.desk.config;
         info!(front_desk = config.name, status = answer.status, text = answer.text, "The front desk is answered.");
+        // Who heard that it is not known has not heard how it ended: asking again is no wish for another card.
+        let is_end = !answer::is_open(&answer);
         let body = answer.write(None, config.code_page).or_else(|_| {
             // What came in cannot always be said back: without what is not needed, it is plain.
             let plain = KeyRecord { reservation: String::new(), room: "-".to_owned(), ..answer };
@@ -391,6 +393,7 @@ impl<'desk> Session<'desk> {
             }
         };
         match self.wire.send(&body, Repeat::AsSpecified, self.now()) {
+            Ok(_) if !is_end => {}
             Ok(wire) if self.wire.acknowledges() => {
                 self.told.push(Told { wire, request: pending.request, asked: pending.asked });
             }
