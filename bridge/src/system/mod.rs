@@ -10,6 +10,7 @@
 
 pub mod fias;
 mod key;
+mod key_service;
 pub mod salto_pms;
 pub mod salto_space;
 

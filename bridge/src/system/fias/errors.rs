@@ -4,6 +4,7 @@ use lockbridge_protocol::fias::code::status;
 use lockbridge_protocol::fias::key::KeyRecord;
 
 use super::job::Outcome;
+pub(super) use crate::system::key_service::{Attempt, refused};
 use crate::system::{Effect, OperationError, Retry};
 
 /// Longest vendor text handed on.
@@ -15,41 +16,6 @@ const UNCATEGORIZED: &str = "uncategorized_error";
 pub(super) const INVALID: &str = "invalid_input";
 const ENCODER_SILENT: &str = "encoder_communication_timeout";
 const NO_CARD: &str = "no_credential_on_encoder";
-
-/// What was attempted; decides what a failure means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// Writing a card.
-    Encode,
-    /// Reading a card.
-    Read,
-    /// Ending keys.
-    Database,
-    /// Asking whether somebody is there.
-    Probe,
-}
-
-impl Attempt {
-    fn changes_something(self) -> bool {
-        matches!(self, Self::Encode | Self::Database)
-    }
-
-    fn uses_encoder(self) -> bool {
-        matches!(self, Self::Encode | Self::Read)
-    }
-}
-
-/// An error that no key service had a part in.
-pub(super) fn refused(code: &'static str, message: String, retry: Retry) -> OperationError {
-    OperationError {
-        code,
-        message,
-        vendor_code: String::new(),
-        vendor_text: String::new(),
-        effect: Effect::None,
-        retry,
-    }
-}
 
 /// A request without an answer. `doing` completes "could not ...".
 pub(super) fn unanswered(attempt: Attempt, doing: &str, outcome: &Outcome) -> OperationError {

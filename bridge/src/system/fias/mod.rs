@@ -32,6 +32,7 @@ use self::driver::{Driver, Source};
 use self::errors::{Attempt, INVALID, answered_no, refused, unanswered};
 use self::job::{Board, Job, Outcome, QUEUE};
 use self::request::{NoWords, Words};
+use super::key_service::hand_on;
 use super::{
     Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed, Probe,
     Retry, UserObservation,
@@ -39,8 +40,6 @@ use super::{
 use crate::config::{FiasConfig, LockSystemConfig};
 use crate::link::{Limits, LineStatus, Opener, Statistics};
 
-/// Objects handed on at once.
-const INVENTORY_PIECE: usize = 100;
 /// Rooms that fit on one key: the main one and the list of further ones.
 const ROOMS_ON_KEY: usize = 33;
 /// Between two requests to an encoder that says it is busy, which proves that nothing began.
@@ -252,16 +251,7 @@ impl LockSystem for Fias {
 
     fn scan(&self, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
         async move {
-            let items = self.inventory();
-            let mut pieces: Vec<Intake> =
-                items.chunks(INVENTORY_PIECE).map(|piece| Intake::Observed(piece.to_vec())).collect();
-            pieces.push(Intake::ScanComplete);
-            for piece in pieces {
-                // A closed channel is the engine's end; nobody waits for the scan then.
-                if intake.send(piece).await.is_err() {
-                    break;
-                }
-            }
+            hand_on(&self.inventory(), &intake).await;
             Ok(())
         }
         .boxed()

@@ -8,6 +8,7 @@ use lockbridge_protocol::salto_pms::client::{NotBegun, SubmitError};
 use tokio::time::Instant;
 
 use super::job::{Obstacle, Outcome};
+pub(super) use crate::system::key_service::{Attempt, refused};
 use crate::system::{Effect, OperationError, Retry};
 
 /// Longest vendor text handed on.
@@ -23,41 +24,6 @@ const ENCODER_OFFLINE: &str = "encoder_not_online";
 const NO_CARD: &str = "no_credential_on_encoder";
 const INCOMPATIBLE: &str = "incompatible_card_format";
 const NOT_REISSUABLE: &str = "credential_cannot_be_reissued";
-
-/// What was attempted; decides what a failure means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// Writing a card.
-    Encode,
-    /// Reading a card.
-    Read,
-    /// Changing the database.
-    Database,
-    /// Asking whether somebody is there.
-    Probe,
-}
-
-impl Attempt {
-    fn changes_something(self) -> bool {
-        matches!(self, Self::Encode | Self::Database)
-    }
-
-    fn uses_encoder(self) -> bool {
-        matches!(self, Self::Encode | Self::Read)
-    }
-}
-
-/// An error that no server had a part in.
-pub(super) fn refused(code: &'static str, message: String, retry: Retry) -> OperationError {
-    OperationError {
-        code,
-        message,
-        vendor_code: String::new(),
-        vendor_text: String::new(),
-        effect: Effect::None,
-        retry,
-    }
-}
 
 /// A request without an answer. `doing` completes "could not ...".
 pub(super) fn unanswered(attempt: Attempt, doing: &str, outcome: &Outcome) -> OperationError {

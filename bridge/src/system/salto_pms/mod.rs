@@ -36,6 +36,7 @@ use self::driver::{Driver, Source};
 use self::errors::{Attempt, INVALID, UNCATEGORIZED, answered_no, not_in_time, refused, unanswered};
 use self::job::{Ask, Board, Job, LEAST_TURN, Obstacle, Outcome, QUEUE, Waited};
 use self::request::{NoWords, Words};
+use super::key_service::hand_on;
 use super::{
     Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed, Probe,
     Retry, UserObservation,
@@ -43,8 +44,6 @@ use super::{
 use crate::config::{EncoderConfig, SaltoPmsConfig};
 use crate::link::{LineStatus, Opener, Statistics};
 
-/// Objects handed on at once.
-const INVENTORY_PIECE: usize = 100;
 /// The answers that an encoder, or a card, is in use by somebody else: nothing was begun.
 const BUSY: [&str; 2] = ["OV", "EO"];
 /// The answer that a room is checked out.
@@ -329,16 +328,7 @@ impl LockSystem for SaltoPms {
 
     fn scan(&self, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
         async move {
-            let items = self.inventory();
-            let mut pieces: Vec<Intake> =
-                items.chunks(INVENTORY_PIECE).map(|piece| Intake::Observed(piece.to_vec())).collect();
-            pieces.push(Intake::ScanComplete);
-            for piece in pieces {
-                // A closed channel is the engine's end; nobody waits for the scan then.
-                if intake.send(piece).await.is_err() {
-                    break;
-                }
-            }
+            hand_on(&self.inventory(), &intake).await;
             Ok(())
         }
         .boxed()

@@ -1,0 +1,55 @@
+//! What adapters of key services have in common, whatever they speak.
+
+use lockbridge_protocol::proto::tunnel::InventoryItem;
+use tokio::sync::mpsc;
+
+use super::{Effect, Intake, OperationError, Retry};
+
+/// Objects handed on at a time.
+const INVENTORY_PIECE: usize = 100;
+
+/// What was attempted; decides what a failure means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Writing a card.
+    Encode,
+    /// Reading a card.
+    Read,
+    /// Ending keys, or changing what the service remembers of a stay.
+    Database,
+    /// Asking whether somebody is there.
+    Probe,
+}
+
+impl Attempt {
+    pub(super) fn changes_something(self) -> bool {
+        matches!(self, Self::Encode | Self::Database)
+    }
+
+    pub(super) fn uses_encoder(self) -> bool {
+        matches!(self, Self::Encode | Self::Read)
+    }
+}
+
+/// An error that no key service had a part in.
+pub(super) fn refused(code: &'static str, message: String, retry: Retry) -> OperationError {
+    OperationError {
+        code,
+        message,
+        vendor_code: String::new(),
+        vendor_text: String::new(),
+        effect: Effect::None,
+        retry,
+    }
+}
+
+/// Hands on a configured inventory as a complete scan.
+pub(super) async fn hand_on(items: &[InventoryItem], intake: &mpsc::Sender<Intake>) {
+    let observed = items.chunks(INVENTORY_PIECE).map(|piece| Intake::Observed(piece.to_vec()));
+    for piece in observed.chain([Intake::ScanComplete]) {
+        // A closed channel is the engine's end; nobody waits for the scan then.
+        if intake.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
