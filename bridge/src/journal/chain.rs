@@ -59,8 +59,9 @@ pub(super) fn follow(
         }
         chain.position = start;
         chain.boot_counter = chain.boot_counter.max(header.map_or(0, |header| header.boot_counter));
-        let until = used.peek().and_then(|next| next.header.ok()).map(|next| next.start.next);
-        let next_head = used.peek().and_then(|next| next.header.ok()).map(|next| next.start.head);
+        // A segment that is missing in between is not a damage of this one.
+        let next = used.peek().filter(|next| next.index == found.index + 1).and_then(|next| next.header.ok());
+        let (until, next_head) = (next.map(|next| next.start.next), next.map(|next| next.start.head));
         if let (Some(until), Some(head), true) = (until, next_head, header.is_some())
             && until <= settled + 1
             && until >= start.next

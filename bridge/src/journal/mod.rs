@@ -269,4 +269,6 @@ impl Drop for Journal {
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;

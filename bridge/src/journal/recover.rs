@@ -199,7 +199,7 @@ fn find(disk: &dyn Disk, directory: &Path) -> Result<Vec<Found>, OpenError> {
 }
 
 /// The store most files belong to; of two with as many, the one that was noted, then the one started more often.
-fn owner(
+pub(super) fn owner(
     headers: &[SegmentHeader],
     checkpoints: &[CheckpointFile],
     progress: Option<&CheckpointHeader>,
@@ -219,23 +219,26 @@ type Sorted = (Vec<Found>, Vec<Prepared>, Vec<Damage>);
 
 /// Tells used segments from prepared ones, and sets foreign ones aside.
 fn sort_out(disk: &dyn Disk, found: Vec<Found>, store_id: StoreId, segment_bytes: u64) -> Result<Sorted, OpenError> {
-    let last_used =
-        found.iter().filter(|it| it.header.is_ok() && !it.quarantined).map(|it| it.index).max().unwrap_or(0);
+    let ours = |found: &Found, header: &SegmentHeader| header.store_id == store_id && header.index == found.index;
+    let headed = found.iter().filter(|it| !it.quarantined && it.header.is_ok_and(|header| ours(it, &header)));
+    let (first_used, last_used) =
+        headed.fold((u64::MAX, 0), |(first, last), it| (first.min(it.index), last.max(it.index)));
     let (mut used, mut prepared, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for found in found {
         match found.header {
-            Ok(header) if header.store_id == store_id && header.index == found.index => used.push(found),
+            Ok(header) if ours(&found, &header) => used.push(found),
             Ok(_) if found.quarantined => {}
             Ok(_) => damage.push(Damage::Foreign { file: set_aside(disk, &found.path)? }),
-            Err(HeaderError::Unused) if !found.quarantined => {
+            Err(HeaderError::Unused) if !found.quarantined && !(first_used..last_used).contains(&found.index) => {
                 let length = found.file.length().map_err(failed("measure", &found.path))?;
-                // One before the last in use was being taken back when the process ended.
+                // One before the first in use was being taken back when the process ended.
                 if found.index > last_used && length == segment_bytes {
                     prepared.push(Prepared { index: found.index, path: found.path, file: found.file });
                 } else {
                     disk.remove(&found.path).map_err(failed("remove unused", &found.path))?;
                 }
             }
+            // Zeros between two in use are no unused segment: its head is lost.
             Err(_) => used.push(found),
         }
     }

@@ -304,6 +304,89 @@ fn bounds_are_met_exactly() {
 }
 
 #[test]
+fn a_claimed_length_of_a_checkpoint_item_is_refused_from_its_head_alone() {
+    let header = CheckpointHeader { schema_version: 1, store_id: STORE, sequence: 1, head: ChainHash([0; 32]) };
+    let mut file = Vec::new();
+    CheckpointEncoder::begin(&header, &mut file);
+    let step = |key: usize, value: usize| {
+        let length = |length: usize| u32::try_from(length).expect("fits").to_le_bytes();
+        let head = [length(key), length(value)].concat();
+        let (_, mut decoder) = CheckpointDecoder::begin(&file).expect("a header");
+        match decoder.step(&head) {
+            Ok(CheckpointStep::More(more)) => Ok(more),
+            Err(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(step(1, 0), Ok(9));
+    assert_eq!(step(KEY_BYTES, VALUE_BYTES), Ok(8 + KEY_BYTES + VALUE_BYTES));
+    for (key, value) in [(0, 1), (KEY_BYTES + 1, 0), (KEY_BYTES + 9, 0), (1, VALUE_BYTES + 1), (1, VALUE_BYTES + 9)] {
+        assert_eq!(step(key, value), Err(CheckpointError::TooLong { key, value }));
+    }
+}
+
+#[test]
+fn a_remainder_too_short_for_a_record_is_the_end_when_nothing_was_written() {
+    for length in 0..4 {
+        assert_eq!(Record::read(&[0, 0, 0][..length.min(3)]), Ok(Step::Unwritten));
+    }
+    assert_eq!(Record::read(&[0, 0, 1]), Err(RecordError::Truncated));
+    assert_eq!(Record::read(&[1]), Err(RecordError::Truncated));
+}
+
+#[test]
+fn identities_are_shown_in_hexadecimal() {
+    assert_eq!(format!("{:?}", StoreId([0xab; 16])), "ab".repeat(16));
+    assert_eq!(format!("{:?}", ChainHash([0x0f; 32])), "0f".repeat(32));
+}
+
+/// Records of a segment, of one's own making.
+struct Forged {
+    bytes: Vec<u8>,
+    position: Position,
+}
+
+impl Forged {
+    fn new() -> Self {
+        let position = Position { next: 40, head: ChainHash([3; 32]) };
+        Self { bytes: vec![0; HEADER_BYTES], position }
+    }
+
+    /// An entry that continues the chain of hashes and says the sequence `sequence`.
+    fn entry(mut self, sequence: u64) -> Self {
+        let head = write_entry(&mut self.bytes, sequence, self.position.head, b"payload").expect("short enough");
+        self.position = Position { next: sequence + 1, head };
+        self
+    }
+
+    fn commit(mut self, first: u64, last: u64) -> Self {
+        write_commit(&mut self.bytes, Commit { first, last, boot_counter: 5 }, self.position.head);
+        self
+    }
+
+    fn read(mut self, until: Option<u64>) -> (Vec<u64>, Vec<(u64, u64)>) {
+        self.bytes.resize(SEGMENT, 0);
+        let reading = read(&self.bytes, Forged::new().position, until);
+        (reading.entries.into_iter().map(|(sequence, _)| sequence).collect(), reading.lost)
+    }
+}
+
+#[test]
+fn a_chain_of_good_hashes_with_other_numbers_is_not_followed() {
+    let good = || Forged::new().entry(40).entry(41).commit(40, 41);
+    assert_eq!(good().read(None), (vec![40, 41], vec![]));
+    // A number left out inside a batch; whoever forged it knows how to make the hashes.
+    assert_eq!(Forged::new().entry(41).commit(40, 41).read(None), (vec![], vec![]));
+    assert_eq!(Forged::new().entry(40).entry(42).commit(40, 42).read(None).0, Vec::<u64>::new());
+    // A marker that ends elsewhere than its batch, or begins elsewhere.
+    assert_eq!(Forged::new().entry(40).entry(41).commit(40, 40).read(None).0, Vec::<u64>::new());
+    assert_eq!(Forged::new().entry(40).entry(41).commit(41, 41).read(None).0, Vec::<u64>::new());
+    // Entries that the next segment has as its own are not this one's.
+    assert_eq!(good().read(Some(41)).0, vec![40]);
+    assert_eq!(good().read(Some(42)), (vec![40, 41], vec![]));
+}
+
+#[test]
 fn other_versions_and_unknown_kinds_are_refused_by_name() {
     let start = Position { next: 1, head: ChainHash::genesis(STORE) };
     let mut header = SegmentHeader { store_id: STORE, index: 1, boot_counter: 1, start }.encode();

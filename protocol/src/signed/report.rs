@@ -121,6 +121,27 @@ mod tests {
         assert_eq!(verify(key.public_key().as_ref(), &signed), Err(ReportError::Version { found: 2 }));
     }
 
+    #[test]
+    fn a_report_is_read_up_to_its_bound() {
+        let key = key();
+        let sized = |detail: usize| {
+            let report = Report { bridge_id: "b".repeat(detail), ..report() };
+            let signed = sign(&key, &SystemRandom::new(), report.encode_to_vec()).expect("signs");
+            (signed.encoded_len(), verify(key.public_key().as_ref(), &signed))
+        };
+        let around = limits::REPORT_BYTES - sized(limits::REPORT_BYTES / 2).0 + limits::REPORT_BYTES / 2;
+        let found: Vec<(usize, bool)> = (around - 8..around + 9)
+            .map(|detail| {
+                let (bytes, verified) = sized(detail);
+                assert!(verified.is_ok() || verified == Err(ReportError::TooLarge { bytes }));
+                (bytes, verified.is_ok())
+            })
+            .collect();
+        assert!(found.iter().all(|(bytes, verified)| *verified == (*bytes <= limits::REPORT_BYTES)), "{found:?}");
+        assert!(found.iter().any(|(bytes, _)| *bytes == limits::REPORT_BYTES), "{found:?}");
+        assert!(found.iter().any(|(bytes, _)| *bytes > limits::REPORT_BYTES + 1), "{found:?}");
+    }
+
     proptest! {
         #[test]
         fn any_flipped_bit_is_noticed(position in any::<prop::sample::Index>(), bit in 0u8..8) {

@@ -85,6 +85,78 @@ fn exactly_the_drawn_transitions_exist() {
 }
 
 #[test]
+fn each_step_changes_what_it_names_and_nothing_else() {
+    use {AttemptEnd as A, EffectClass as C, Event as E, State as S};
+    let from = Life { state: S::Queued, attempt: 4, spent: 1, queries: 1, uncertain: false };
+    let at = |state| Life { state, ..from };
+    let unsure = |state| Life { uncertain: true, ..at(state) };
+    let finished = |end, again| E::Finished { end, again };
+    let ended = |end| (at(S::Ended(end)), vec![Action::RecordOutcome(end)]);
+    let again = |life: Life, counted| (life, vec![Action::RecordRequeue { counted }]);
+    let in_doubt = |class| (unsure(S::InDoubt(class)), vec![Action::RecordDoubt]);
+    let last = |life: Life| Life { spent: ATTEMPTS_REPEATABLE - 1, ..life };
+    let rows = [
+        (
+            from,
+            E::Begun(C::Blind),
+            (Life { attempt: 5, queries: 0, ..at(S::Executing(C::Blind)) }, vec![Action::RecordIntent]),
+        ),
+        (from, E::Settled(true), ended(End::Succeeded)),
+        (from, E::Settled(false), ended(End::Failed)),
+        (from, E::Superseded, ended(End::Superseded)),
+        (
+            unsure(S::Queued),
+            E::Superseded,
+            (unsure(S::Ended(End::Superseded)), vec![Action::RecordOutcome(End::Superseded)]),
+        ),
+        (from, E::DeadlinePassed, ended(End::Expired)),
+        (unsure(S::Queued), E::DeadlinePassed, in_doubt(C::Repeatable)),
+        (from, E::Restarted, (from, vec![])),
+        (at(S::Executing(C::Repeatable)), finished(A::Done, true), ended(End::Succeeded)),
+        (at(S::Executing(C::Repeatable)), finished(A::Unreachable, true), again(from, false)),
+        (at(S::Executing(C::Blind)), finished(A::Unreachable, false), ended(End::Failed)),
+        (at(S::Executing(C::Repeatable)), finished(A::RefusedForNow, true), again(Life { spent: 2, ..from }, true)),
+        (at(S::Executing(C::Repeatable)), finished(A::RefusedForNow, false), ended(End::Failed)),
+        (
+            last(at(S::Executing(C::Repeatable))),
+            finished(A::RefusedForNow, true),
+            (last(at(S::Ended(End::Failed))), vec![Action::RecordOutcome(End::Failed)]),
+        ),
+        (at(S::Executing(C::Repeatable)), finished(A::RefusedForGood, true), ended(End::Failed)),
+        (unsure(S::Executing(C::Repeatable)), finished(A::RefusedForGood, true), in_doubt(C::Repeatable)),
+        (at(S::Executing(C::Repeatable)), finished(A::Lost, true), again(Life { spent: 2, ..unsure(S::Queued) }, true)),
+        (at(S::Executing(C::Repeatable)), finished(A::Lost, false), in_doubt(C::Repeatable)),
+        (
+            last(at(S::Executing(C::Repeatable))),
+            finished(A::Lost, true),
+            (last(unsure(S::InDoubt(C::Repeatable))), vec![Action::RecordDoubt]),
+        ),
+        (at(S::Executing(C::Queryable)), finished(A::Lost, true), (unsure(S::Asking), vec![Action::Ask])),
+        (at(S::Executing(C::Blind)), finished(A::Lost, true), in_doubt(C::Blind)),
+        (at(S::Executing(C::Repeatable)), E::Restarted, again(unsure(S::Queued), false)),
+        (unsure(S::Executing(C::Repeatable)), E::Restarted, again(unsure(S::Queued), false)),
+        (at(S::Executing(C::Queryable)), E::Restarted, (Life { queries: 0, ..at(S::Asking) }, vec![Action::Ask])),
+        (at(S::Executing(C::Blind)), E::Restarted, in_doubt(C::Blind)),
+        (
+            unsure(S::Asking),
+            E::Answered(Answer::Found),
+            (unsure(S::Ended(End::Succeeded)), vec![Action::RecordOutcome(End::Succeeded)]),
+        ),
+        (unsure(S::Asking), E::Answered(Answer::Absent), again(Life { spent: 2, ..from }, true)),
+        (
+            unsure(S::Asking),
+            E::Answered(Answer::Unknown),
+            (Life { queries: 2, ..unsure(S::Asking) }, vec![Action::Ask]),
+        ),
+        (unsure(S::Asking), E::Restarted, (Life { queries: 0, ..unsure(S::Asking) }, vec![Action::Ask])),
+        (unsure(S::InDoubt(C::Blind)), E::Restarted, (unsure(S::InDoubt(C::Blind)), vec![])),
+    ];
+    for (life, event, expected) in rows {
+        assert_eq!(step(life, event), Ok(expected), "{life:?} {event:?}");
+    }
+}
+
+#[test]
 fn only_a_queued_command_begins_and_only_once_per_intent() {
     for (life, event, result) in every_step() {
         let begins = result.as_ref().is_ok_and(|(_, actions)| actions.contains(&Action::RecordIntent));

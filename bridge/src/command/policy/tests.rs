@@ -81,6 +81,16 @@ fn kinds_doors_and_validity_are_bounded() {
 }
 
 #[test]
+fn no_days_at_all_is_no_bound() {
+    let ruling = |days: &str, body: &Body| {
+        let policy = policy(&format!("allow = [\"*\"]\nmax_validity_days = {days}"));
+        rule(ruled(Some(&policy), Moment::Accept, facts("put_grant", Priority::Convergent), body, 0))
+    };
+    assert_eq!((ruling("0", &grant("101", 9000)), ruling("0", &grant("101", 0))), ("allowed", "allowed"));
+    assert_eq!((ruling("1", &grant("101", 1)), ruling("1", &grant("101", 3))), ("allowed", "policy:max_validity"));
+}
+
+#[test]
 fn rates_refuse_encodes_and_delay_grants() {
     let policy = policy("allow = [\"*\"]\nencodes_per_hour = 5\ngrants_per_hour = 5");
     let interactive = facts("encode_credential", Priority::Interactive);
@@ -110,6 +120,18 @@ fn the_brake_stops_cards_and_grants_but_no_revoke() {
     );
     let delete = Body::DeleteGrant(DeleteGrant::default());
     assert_eq!(begin(braked("delete_grant", Priority::Safety), &delete), "allowed");
+    assert_eq!(begin(braked("delete_grant", Priority::Convergent), &delete), "allowed", "nothing is given by it");
+}
+
+#[test]
+fn a_command_may_ask_for_a_policy_as_new_as_the_one_in_force() {
+    let policy = policy("allow = [\"*\"]");
+    let asking = |minimum_version| {
+        let facts = Facts { minimum_version, ..facts("put_grant", Priority::Convergent) };
+        rule(ruled(Some(&policy), Moment::Accept, facts, &grant("101", 1), 0))
+    };
+    let version = policy.version;
+    assert_eq!((asking(version), asking(version + 1)), ("allowed", "policy:version"));
 }
 
 #[test]
@@ -190,6 +212,15 @@ fn every_mistake_is_told_at_once() {
     let expected =
         ["colour", "systems.tower.allow", "systems.tower.encodes_per_hour", "systems.tower.hours", "version"];
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected);
+    let keys = |text: &str| match Policy::parse(text) {
+        Ok(_) => Vec::new(),
+        Err(PolicyError::Mistakes(mistakes)) => mistakes.into_iter().map(|mistake| mistake.key).collect(),
+        Err(other) => panic!("{other}"),
+    };
+    // One mistake is told once, whether the key is missing or not a list.
+    assert_eq!(keys("version = 1\n[systems.tower]\nallow = 5\n"), ["systems.tower.allow"]);
+    assert_eq!(keys("version = 1\n[systems.tower]\nhours = \"08:00-20:00\"\n"), ["systems.tower.allow"]);
+    assert_eq!(keys("version = 1\n[systems.tower]\nallow = [\"*\"]\n"), [""; 0]);
     assert!(matches!(Policy::parse("version = "), Err(PolicyError::Syntax { .. })));
     assert!(matches!(Policy::parse("version = 1"), Err(PolicyError::Mistakes(_))));
     assert!(matches!(Policy::load("/nowhere/policy.toml".as_ref()), Err(PolicyError::Unreadable { .. })));
