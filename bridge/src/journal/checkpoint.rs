@@ -18,7 +18,7 @@ use super::shared::Shared;
 use crate::limits::CHECKPOINTS_KEPT;
 
 /// Written and read in pieces of about this size.
-const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 256 * 1024;
 
 /// Why a checkpoint was not written or read.
 #[derive(Debug, Error)]
@@ -67,7 +67,7 @@ pub struct CheckpointSink {
     encoder: CheckpointEncoder,
     file: Box<dyn DiskFile>,
     path: PathBuf,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     offset: u64,
     finished: bool,
 }

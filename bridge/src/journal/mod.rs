@@ -271,4 +271,6 @@ mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod space_tests;
+#[cfg(test)]
 mod tests;

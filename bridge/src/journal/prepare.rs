@@ -138,6 +138,7 @@ pub(super) fn prepare(shared: &Shared, old: Option<&Segment>, index: u64) -> io:
     let capacity = i64::try_from(shared.capacity()).unwrap_or(i64::MAX);
     shared.change_room(|queue| {
         queue.room += capacity;
+        queue.prepared += 1;
         queue.full = false;
     });
     shared.segments_changed.notify_all();

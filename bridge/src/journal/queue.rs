@@ -39,6 +39,8 @@ pub(super) struct Queue {
     pub(super) durable_through: u64,
     /// Bytes left for records in the active and the prepared segments.
     pub(super) room: i64,
+    /// Prepared segments: so many ends of segments may still turn out too short for the next entry.
+    pub(super) prepared: u64,
     /// The file system refused more.
     pub(super) full: bool,
     pub(super) closed: bool,
@@ -54,6 +56,7 @@ impl Queue {
             position,
             durable_through: position.next.saturating_sub(1),
             room: 0,
+            prepared: 0,
             full: false,
             closed: false,
             failed: false,
@@ -94,7 +97,7 @@ pub(super) fn try_append(shared: &Shared, payload: &[u8], reserve: Reserve) -> R
     if payload.len() > shared.options.entry_bytes {
         return Err(AppendError::TooLong(payload.len()));
     }
-    if !shared.admits(queue.room, room_cost, reserve == Reserve::Safety) {
+    if !shared.admits(&queue, room_cost, reserve == Reserve::Safety) {
         return if queue.full { Err(AppendError::Full) } else { Ok(None) };
     }
     if queue.waiting.bytes.len() + queue.taken_bytes + cost > shared.options.queue_bytes {

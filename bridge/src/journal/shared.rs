@@ -120,20 +120,21 @@ impl Shared {
         usize::try_from(self.options.reserve_bytes.div_ceil(self.options.segment_bytes)).unwrap_or(usize::MAX)
     }
 
-    /// Most that the end of a segment can leave unused, because the next entry did not fit.
-    fn roll_waste(&self) -> u64 {
-        (self.options.entry_bytes + RECORD_OVERHEAD + COMMIT_BYTES) as u64
+    /// Most that the ends of segments can leave unused, because the next entry did not fit. Kept when all are used up too, for
+    /// the markers of later starts.
+    fn roll_waste(&self, queue: &Queue) -> u64 {
+        queue.prepared.max(1) * (self.options.entry_bytes + RECORD_OVERHEAD + COMMIT_BYTES) as u64
     }
 
     /// Changes what is left for entries, and tells everybody.
     pub(super) fn change_room(&self, change: impl FnOnce(&mut Queue)) {
-        let (left, full) = {
+        let (left, full, waste) = {
             let mut queue = self.queue();
             change(&mut queue);
-            (queue.room, queue.full)
+            (queue.room, queue.full, self.roll_waste(&queue))
         };
         let left = u64::try_from(left).unwrap_or(0);
-        let ordinary = left.saturating_sub(self.options.reserve_bytes + self.roll_waste());
+        let ordinary = left.saturating_sub(self.options.reserve_bytes + waste);
         self.space.send_if_modified(|space| {
             let before = *space;
             space.ordinary_bytes = ordinary;
@@ -145,9 +146,9 @@ impl Shared {
     }
 
     /// Whether an entry that costs `cost` bytes may take them now.
-    pub(super) fn admits(&self, room: i64, cost: i64, safety: bool) -> bool {
-        let kept = self.roll_waste() + if safety { 0 } else { self.options.reserve_bytes };
-        room.saturating_sub(cost) >= i64::try_from(kept).unwrap_or(i64::MAX)
+    pub(super) fn admits(&self, queue: &Queue, cost: i64, safety: bool) -> bool {
+        let kept = self.roll_waste(queue) + if safety { 0 } else { self.options.reserve_bytes };
+        queue.room.saturating_sub(cost) >= i64::try_from(kept).unwrap_or(i64::MAX)
     }
 
     /// Nothing becomes durable any more (rule F3).

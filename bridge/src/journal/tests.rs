@@ -10,7 +10,7 @@ use crate::clock::ManualClock;
 use crate::health::{Health, LATE};
 use lockbridge_protocol::journal::HEADER_BYTES;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Small enough that a few entries roll a segment.
 pub(super) fn small(disk: Arc<dyn Disk>) -> JournalOptions {
@@ -277,9 +277,9 @@ fn a_full_segment_without_a_prepared_one_does_not_keep_it_from_opening() {
 pub(super) struct FaultDisk {
     pub(super) syncs: Arc<AtomicU64>,
     fail_sync: Arc<AtomicBool>,
-    full: Arc<AtomicBool>,
+    pub(super) full: Arc<AtomicBool>,
     /// Flushes do not return while this is locked.
-    hangs: Arc<Mutex<()>>,
+    pub(super) hangs: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -287,7 +287,7 @@ struct FaultFile {
     file: Box<dyn DiskFile>,
     syncs: Arc<AtomicU64>,
     fail_sync: Arc<AtomicBool>,
-    hangs: Arc<Mutex<()>>,
+    pub(super) hangs: Arc<Mutex<()>>,
 }
 
 impl FaultDisk {

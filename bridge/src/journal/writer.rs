@@ -162,7 +162,10 @@ impl Writer {
         segments.list.push(Segment { path, start: self.position, quarantined: false });
         drop(segments);
         self.active = Some(Active { file, offset: 0, index });
-        self.shared.change_room(|queue| queue.room -= left);
+        self.shared.change_room(|queue| {
+            queue.room -= left;
+            queue.prepared = queue.prepared.saturating_sub(1);
+        });
         self.shared.segments_changed.notify_all();
         Ok(())
     }
