@@ -110,9 +110,9 @@ async fn install(house: &House) -> Result<()> {
     ensure!(checked.code == 78 && checked.stderr.contains("[lock_system.<name>]"), "{checked:?}");
     let started = machine.run(&["systemctl", "start", "lockbridge"]).await?;
     ensure!(started.code != 0, "a bridge without a lock system ran");
-    ensure!(property(machine, "ActiveState").await? == "failed");
-    ensure!(property(machine, "ExecMainStatus").await? == "78");
-    ensure!(property(machine, "NRestarts").await? == "0");
+    ensure!(machine.property("ActiveState").await? == "failed");
+    ensure!(machine.property("ExecMainStatus").await? == "78");
+    ensure!(machine.property("NRestarts").await? == "0");
     Ok(())
 }
 
@@ -138,7 +138,7 @@ async fn set_up(house: &mut House) -> Result<()> {
     say(&format!("enrolled and mirrored in {:?}", begun.elapsed()));
     house.directory = Some(Directory::read(&house.site).await?);
     ready(machine, "ready").await?;
-    let sentence = property(machine, "StatusText").await?;
+    let sentence = machine.property("StatusText").await?;
     ensure!(sentence.starts_with("Works"), "{sentence}");
     // The key of the state came sealed; nothing of it lies in the state directory.
     ensure!(machine.run(&["test", "-e", "/var/lib/lockbridge/state.key"]).await?.code != 0);
@@ -201,20 +201,20 @@ async fn hangs(house: &House) -> Result<()> {
     let folder = "/run/systemd/system/lockbridge.service.d";
     let short = format!("mkdir -p {folder}; printf '[Service]\\nWatchdogSec=4s\\n' > {folder}/short.conf");
     machine.shell(&format!("{short}; systemctl daemon-reload; systemctl restart lockbridge")).await?;
-    let before = property(machine, "MainPID").await?;
+    let before = machine.property("MainPID").await?;
     ready(machine, "ready").await?;
     let fed = until("some signs of life", SOON, async || {
-        let seen = property(machine, "WatchdogTimestampMonotonic").await.map_err(|error| format!("{error:#}"))?;
-        let active = property(machine, "ActiveEnterTimestampMonotonic").await.map_err(|error| format!("{error:#}"))?;
+        let seen = machine.property("WatchdogTimestampMonotonic").await.map_err(|error| format!("{error:#}"))?;
+        let active = machine.property("ActiveEnterTimestampMonotonic").await.map_err(|error| format!("{error:#}"))?;
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
         // Longer than one watchdog's time: it has been fed, or it would be dead.
         if number(&seen) > number(&active) + 6_000_000 { Ok(()) } else { Err(format!("{seen} after {active}")) }
     });
     fed.await?;
-    ensure!(property(machine, "MainPID").await? == before, "it was restarted although it lives");
+    ensure!(machine.property("MainPID").await? == before, "it was restarted although it lives");
     machine.succeed(&["kill", "-STOP", &before]).await?;
     until("another process after the watchdog", SOON, async || {
-        let now = property(machine, "MainPID").await.map_err(|error| format!("{error:#}"))?;
+        let now = machine.property("MainPID").await.map_err(|error| format!("{error:#}"))?;
         if now != before && now != "0" { Ok(()) } else { Err(now) }
     })
     .await?;
@@ -264,7 +264,7 @@ async fn upgrade(house: &mut House) -> Result<()> {
     let directory = house.directory.as_ref().context("the directory")?;
     let attempt = guest::begin_encode(&house.site, directory, &known, ENCODER).await?;
     house.machine.shell(&format!("dpkg -i /packages/{SECOND}/lockbridge_*.deb 2>&1")).await?;
-    let microseconds = async |name: &str| -> Result<u64> { Ok(property(&house.machine, name).await?.parse()?) };
+    let microseconds = async |name: &str| -> Result<u64> { Ok(house.machine.property(name).await?.parse()?) };
     let down = microseconds("ActiveExitTimestampMonotonic").await?;
     let (start, up) =
         (microseconds("ExecMainStartTimestampMonotonic").await?, microseconds("ActiveEnterTimestampMonotonic").await?);
@@ -293,7 +293,7 @@ async fn upgrade(house: &mut House) -> Result<()> {
 async fn full_disk(house: &mut House) -> Result<()> {
     let known = house.grant("Over Full Disk").await?;
     let card = house.encode(&known).await?;
-    let process = property(&house.machine, "MainPID").await?;
+    let process = house.machine.property("MainPID").await?;
     let fill = "free=$(stat -f -c '%a * %S' /var/lib/lockbridge); fallocate -l $(($free)) /var/lib/lockbridge/filler";
     house.machine.shell(fill).await?;
     reason(&house.machine, &["disk_low", "disk"]).await?;
@@ -309,7 +309,7 @@ async fn full_disk(house: &mut House) -> Result<()> {
     .await?;
     house.machine.shell("rm /var/lib/lockbridge/filler").await?;
     ready(&house.machine, "ready").await?;
-    ensure!(property(&house.machine, "MainPID").await? == process, "it was restarted");
+    ensure!(house.machine.property("MainPID").await? == process, "it was restarted");
     house.grant("After Full Disk").await?;
     Ok(())
 }
@@ -331,7 +331,7 @@ async fn wrong_clock(house: &mut House) -> Result<()> {
 
 async fn remove(house: &mut House) -> Result<()> {
     let machine = &house.machine;
-    let before = status(machine).await?["bridge"]["bridge_id"].clone();
+    let before = machine.status().await?["bridge"]["bridge_id"].clone();
     machine.succeed(&["dpkg", "--remove", "lockbridge"]).await?;
     ensure!(machine.run(&["systemctl", "is-active", "lockbridge"]).await?.stdout.trim() != "active");
     machine.succeed(&["test", "-d", "/var/lib/lockbridge/journal"]).await?;
@@ -339,7 +339,7 @@ async fn remove(house: &mut House) -> Result<()> {
 
     machine.shell(&format!("dpkg -i /packages/{SECOND}/lockbridge_*.deb 2>&1; systemctl start lockbridge")).await?;
     ready(machine, "ready").await?;
-    ensure!(status(machine).await?["bridge"]["bridge_id"] == before, "it goes on as it was");
+    ensure!(machine.status().await?["bridge"]["bridge_id"] == before, "it goes on as it was");
     house.grant("After Reinstallation").await?;
     house.all_arrived().await?;
 
@@ -422,20 +422,10 @@ probe_interval_s = 1
 audit_interval_s = 1
 ";
 
-async fn property(machine: &Machine, name: &str) -> Result<String> {
-    let shown = machine.succeed(&["systemctl", "show", "--value", "--property", name, "lockbridge"]).await?;
-    Ok(shown.trim().to_owned())
-}
-
-async fn status(machine: &Machine) -> Result<Value> {
-    let ended = machine.run(&["lockbridge", "status", "--json"]).await?;
-    serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))
-}
-
 /// Waits for a state of the bridge.
 async fn ready(machine: &Machine, state: &str) -> Result<()> {
     until(&format!("the state {state}"), SOON, async || {
-        let status = status(machine).await.map_err(|error| format!("{error:#}"))?;
+        let status = machine.status().await.map_err(|error| format!("{error:#}"))?;
         if status["state"] == state { Ok(()) } else { Err(status.to_string()) }
     })
     .await?;
@@ -445,7 +435,7 @@ async fn ready(machine: &Machine, state: &str) -> Result<()> {
 /// Waits until one of these reasons holds.
 async fn reason(machine: &Machine, codes: &[&str]) -> Result<()> {
     until(&format!("one of the reasons {codes:?}"), SOON, async || {
-        let status = status(machine).await.map_err(|error| format!("{error:#}"))?;
+        let status = machine.status().await.map_err(|error| format!("{error:#}"))?;
         let holds = |reason: &Value| codes.iter().any(|code| reason["code"] == *code);
         if status["reasons"].as_array().into_iter().flatten().any(holds) { Ok(()) } else { Err(status.to_string()) }
     })

@@ -1,20 +1,12 @@
 //! `lockbridge setup` as an admin meets it: at a terminal, and from a script. Both end in a bridge that carries out a grant.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lockbridge_tests::harness::guest::{self, Directory};
-use lockbridge_tests::harness::{Site, SiteOptions, build, until};
-use nix::pty::openpty;
+use lockbridge_tests::harness::{Site, SiteOptions, Terminal, build, until};
 use serde_json::Value;
-use tokio::process::{Child, Command};
-
-/// Longest wait for the next words at the terminal: a look at an encoder takes three seconds, a name service longer.
-const WORDS: Duration = Duration::from_secs(30);
+use tokio::process::Command;
 
 /// A site whose bridge knows neither cloud nor lock system; the port of the lock server.
 async fn unconfigured(options: SiteOptions) -> Result<(Site, String)> {
@@ -99,73 +91,6 @@ async fn a_script_sets_up_a_bridge_from_flags_and_files() -> Result<()> {
     Ok(())
 }
 
-/// A program at a terminal of its own.
-struct Session {
-    child: Child,
-    keyboard: File,
-    screen: Arc<Mutex<String>>,
-    /// How much of the screen was looked at.
-    seen: usize,
-}
-
-impl Session {
-    fn start(site: &Site, arguments: &[&str]) -> Result<Self> {
-        let pair = openpty(None, None)?;
-        let terminal = || -> Result<Stdio> { Ok(pair.slave.try_clone()?.into()) };
-        let child = Command::new(&build()?.bridge)
-            .arg("--config")
-            .arg(site.configuration())
-            .args(arguments)
-            .stdin(terminal()?)
-            .stdout(terminal()?)
-            .stderr(terminal()?)
-            .kill_on_drop(true)
-            .spawn()?;
-        let screen = Arc::new(Mutex::new(String::new()));
-        let (shown, mut lines) = (Arc::clone(&screen), File::from(pair.master.try_clone()?));
-        // Ends with the last holder of the other end.
-        std::thread::spawn(move || {
-            let mut piece = [0; 1024];
-            while let Ok(count @ 1..) = lines.read(&mut piece) {
-                let text = String::from_utf8_lossy(piece.get(..count).unwrap_or_default()).into_owned();
-                shown.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
-            }
-        });
-        Ok(Self { child, keyboard: File::from(pair.master), screen, seen: 0 })
-    }
-
-    fn screen(&self) -> String {
-        self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Waits until these words are on the screen, behind what was waited for before.
-    async fn shows(&mut self, words: &str) -> Result<()> {
-        let from = self.seen;
-        let found = until(words, WORDS, async || {
-            let screen = self.screen();
-            screen.get(from..).and_then(|new| new.find(words)).map(|at| from + at + words.len()).ok_or(screen)
-        });
-        self.seen = found.await?;
-        Ok(())
-    }
-
-    /// Waits for the question and types an answer.
-    async fn answer(&mut self, question: &str, text: &str) -> Result<()> {
-        self.shows(question).await?;
-        // The last of the prompt, after which the terminal is ready for this answer.
-        self.shows(": ").await?;
-        writeln!(self.keyboard, "{text}")?;
-        Ok(())
-    }
-
-    async fn ended(&mut self) -> Result<i32> {
-        match tokio::time::timeout(WORDS, self.child.wait()).await {
-            Ok(status) => status?.code().context("an exit code"),
-            Err(_) => bail!("it did not end; the screen:\n{}", self.screen()),
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_person_is_led_through_and_asked_again_where_an_answer_does_not_work() -> Result<()> {
     let secrets = tempfile::tempdir()?;
@@ -180,7 +105,9 @@ async fn a_person_is_led_through_and_asked_again_where_an_answer_does_not_work()
     let (mut site, url) = unconfigured(options).await?;
     let token = site.token().await?;
 
-    let mut session = Session::start(&site, &["setup"])?;
+    let mut setup = Command::new(&build()?.bridge);
+    setup.arg("--config").arg(site.configuration()).arg("setup");
+    let mut session = Terminal::start(setup)?;
     session.answer("Enrollment token", "no token").await?;
     session.shows("parts").await?;
     session.answer("Enrollment token", &token).await?;

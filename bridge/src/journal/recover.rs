@@ -220,9 +220,9 @@ type Sorted = (Vec<Found>, Vec<Prepared>, Vec<Damage>);
 /// Tells used segments from prepared ones, and sets foreign ones aside.
 fn sort_out(disk: &dyn Disk, found: Vec<Found>, store_id: StoreId, segment_bytes: u64) -> Result<Sorted, OpenError> {
     let ours = |found: &Found, header: &SegmentHeader| header.store_id == store_id && header.index == found.index;
-    let headed = found.iter().filter(|it| !it.quarantined && it.header.is_ok_and(|header| ours(it, &header)));
+    let in_use = found.iter().filter(|it| !it.quarantined && it.header.is_ok_and(|header| ours(it, &header)));
     let (first_used, last_used) =
-        headed.fold((u64::MAX, 0), |(first, last), it| (first.min(it.index), last.max(it.index)));
+        in_use.fold((u64::MAX, 0), |(first, last), it| (first.min(it.index), last.max(it.index)));
     let (mut used, mut prepared, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for found in found {
         match found.header {

@@ -366,7 +366,7 @@ impl Forged {
 
     fn read(mut self, until: Option<u64>) -> (Vec<u64>, Vec<(u64, u64)>) {
         self.bytes.resize(SEGMENT, 0);
-        let reading = read(&self.bytes, Forged::new().position, until);
+        let reading = read(&self.bytes, Self::new().position, until);
         (reading.entries.into_iter().map(|(sequence, _)| sequence).collect(), reading.lost)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod daemon;
 pub mod drain;
+pub mod installed;
 pub mod journal;
 pub mod latency;
 pub mod recovery;

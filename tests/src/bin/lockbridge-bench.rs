@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lockbridge_tests::bench::{Table, daemon, drain, journal, latency, recovery, reopen};
+use lockbridge_tests::bench::{Table, daemon, drain, installed, journal, latency, recovery, reopen};
 
 /// Benches of Lockbridge. Each compares with something measured in the same run.
 #[derive(Debug, Parser)]
@@ -59,6 +59,15 @@ enum Bench {
         #[arg(long, default_value_t = 100_000, value_name = "COUNT")]
         entries: u64,
     },
+    /// The packages on a Debian with systemd, booted for it (root): the first hour as it is typed, then sizes, start, idle, upgrade.
+    Installed {
+        /// How long the installed bridge is left alone.
+        #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+        idle: u64,
+        /// Writes what was typed and shown into this file.
+        #[arg(long, value_name = "FILE")]
+        transcript: Option<PathBuf>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -77,6 +86,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Latency { samples } => latency::run(&arguments.directory, samples)?,
         Bench::Drain { commands } => drain::run(commands)?,
         Bench::Daemon { entries } => daemon::run(entries)?,
+        Bench::Installed { idle, transcript } => installed::run(idle, transcript.as_deref())?,
     };
     let mut output = std::io::stdout().lock();
     for table in &tables {

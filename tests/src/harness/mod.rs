@@ -16,6 +16,7 @@ mod process;
 mod resources;
 mod site;
 mod tamper;
+mod terminal;
 mod wait;
 
 pub use binaries::{Binaries, build};
@@ -28,4 +29,5 @@ pub use process::{Process, Ready};
 pub use resources::{Resources, folder_bytes};
 pub use site::{Site, SiteOptions};
 pub use tamper::JournalCopy;
+pub use terminal::Terminal;
 pub use wait::{WaitError, until};

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -31,10 +32,8 @@ impl Machine {
 
     /// The same with text on standard input.
     pub async fn run_with_input(&self, words: &[&str], input: &str) -> Result<Ended> {
-        let init = self.init.to_string();
-        let mut child = Command::new("nsenter")
-            .args(["--target", &init, "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--"])
-            .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"])
+        let mut child = self
+            .command()
             .arg("DEBIAN_FRONTEND=noninteractive")
             .args(words)
             .stdin(Stdio::piped())
@@ -52,6 +51,34 @@ impl Machine {
         let decode = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(-1);
         Ok(Ended { code, stdout: decode(&output.stdout), stderr: decode(&output.stderr) })
+    }
+
+    /// A shell as root at the machine's console has it, for a terminal.
+    pub fn login(&self) -> Command {
+        let mut shell = self.command();
+        shell.args(["TERM=dumb", "PS1=root@site:\\w# ", "setsid", "--ctty", "--wait", "bash", "--norc", "--noprofile"]);
+        shell
+    }
+
+    /// One property of the bridge's unit, as systemd tells it.
+    pub async fn property(&self, name: &str) -> Result<String> {
+        let shown = self.succeed(&["systemctl", "show", "--value", "--property", name, "lockbridge"]).await?;
+        Ok(shown.trim().to_owned())
+    }
+
+    /// The bridge's own report.
+    pub async fn status(&self) -> Result<Value> {
+        let ended = self.run(&["lockbridge", "status", "--json"]).await?;
+        serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))
+    }
+
+    /// Enters the machine with a clean environment; variables and words follow.
+    fn command(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &self.init.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"])
+            .args(["--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]);
+        command
     }
 
     /// Runs a command that must succeed; what it printed.
