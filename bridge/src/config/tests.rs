@@ -191,6 +191,18 @@ fn the_packaged_file_holds_and_documents_every_key() {
     }
 }
 
+#[test]
+fn the_examples_of_the_front_desk_document_hold() {
+    let text = include_str!("../../../packaging/FRONT-DESK.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(example, _)| example).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let system = if example.contains("[lock_system.main]") { "" } else { SMALL };
+        load(&Site::new(&format!("{system}\n{example}")).file()).expect("the example holds");
+    }
+}
+
 const DESK: &str = r#"
 [front_desk.reception]
 host = "192.0.2.30"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lockbridge_tests::demo::{Summary, tell};
+use lockbridge_tests::demo::{FrontDesk, Summary, tell, tell_front_desk};
 use lockbridge_tests::harness::Site;
 
 /// Tells the main job step by step and checks every claim. Exit code 0 only if every step held.
@@ -16,9 +16,18 @@ struct Arguments {
     /// Write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Tell the front desk's story instead: the property software asks for keys over a serial line, the cloud is cut off.
+    #[arg(long)]
+    front_desk: bool,
     /// Keep everything running afterwards and print how to try it.
     #[arg(long)]
     stay: bool,
+}
+
+/// The machines of a story, all still running.
+enum Told {
+    MainJob(Site),
+    FrontDesk(FrontDesk),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,8 +35,15 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut summary = Summary::default();
     // Ctrl-C drops the story, and with it every process it started.
-    let told = tokio::select! {
-        told = tell(&mut summary) => told,
+    let story = async {
+        if arguments.front_desk {
+            Ok(Told::FrontDesk(tell_front_desk(&mut summary).await?))
+        } else {
+            Ok(Told::MainJob(tell(&mut summary).await?))
+        }
+    };
+    let told: anyhow::Result<_> = tokio::select! {
+        told = story => told,
         _interrupt = tokio::signal::ctrl_c() => {
             say("Interrupted; everything that was started is ended.");
             return ExitCode::from(130);
@@ -44,9 +60,12 @@ async fn main() -> ExitCode {
         }
     }
     match told {
-        Ok(site) if summary.held() => {
+        Ok(told) if summary.held() => {
             if arguments.stay {
-                stay(&site).await;
+                match &told {
+                    Told::MainJob(site) => stay(site).await,
+                    Told::FrontDesk(desk) => stay(&desk.site).await,
+                }
             }
             ExitCode::SUCCESS
         }

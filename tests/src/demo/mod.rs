@@ -4,8 +4,10 @@
 //! Never: reads the bridge's own records to judge it. The simulator's count of physical effects and the cloud's API are
 //! the witnesses.
 
+mod front_desk;
 mod story;
 mod summary;
 
+pub use front_desk::{FrontDesk, tell_front_desk};
 pub use story::tell;
 pub use summary::{Step, Summary};

@@ -241,7 +241,13 @@ impl LockSystem for Fias {
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
             Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
-            _ => EffectClass::Repeatable,
+            Operation::ApplyUser(_)
+            | Operation::DeleteUser { .. }
+            | Operation::ReadCard { .. }
+            | Operation::CheckOut { .. }
+            | Operation::ChangeStay { .. }
+            | Operation::AssignCard { .. }
+            | Operation::CancelKey { .. } => EffectClass::Repeatable,
         }
     }
 
