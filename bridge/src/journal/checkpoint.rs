@@ -68,7 +68,7 @@ pub struct CheckpointSink {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     pub(super) buffer: Vec<u8>,
-    offset: u64,
+    pub(super) offset: u64,
     finished: bool,
 }
 

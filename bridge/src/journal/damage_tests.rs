@@ -141,6 +141,17 @@ fn a_spoilt_entry_in_the_middle_costs_that_entry_alone() {
     site.change(2, |bytes| flip(bytes, place));
     site.opens_with(&[lost(sequence, sequence, Some(site.quarantined(2)))], &site.all_but(sequence, sequence));
     assert!(site.quarantined(2).exists() && !site.files[2].exists());
+    // Who reads it back is told the same, each in its place.
+    let (journal, _) = open(site.state.path());
+    let replayed: Vec<Replayed> =
+        journal.replay(sequence - 1).take(3).map(|replayed| replayed.expect("readable")).collect();
+    let [Replayed::Entry { sequence: before, .. }, told, Replayed::Entry { sequence: behind, .. }] = &replayed[..]
+    else {
+        panic!("{replayed:?}")
+    };
+    assert_eq!((*before, *behind), (sequence - 1, sequence + 1));
+    assert_eq!(told, &Replayed::Lost { from: sequence, through: sequence });
+    assert!(!journal.replay(sequence + 1).any(|it| matches!(it, Ok(Replayed::Lost { .. }))), "not asked for");
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn a_checkpoint_of_many_pieces_reads_back_and_a_shorter_one_does_not() {
     for (key, value) in &items {
         sink.item(key, value).expect("written");
         assert!(sink.buffer.len() < checkpoint::PIECE, "what is in memory is bounded");
+        assert!(sink.offset == 0 || sink.offset >= checkpoint::PIECE as u64, "and written in pieces, not pair by pair");
     }
     let (_, bytes) = sink.finish().expect("finished");
     let path = names::checkpoint(&journal.shared.directory, 0);
@@ -95,6 +96,24 @@ fn a_checkpoint_of_many_pieces_reads_back_and_a_shorter_one_does_not() {
         std::fs::write(&path, &whole[..kept]).expect("written");
         assert!(matches!(read(&journal), Err(CheckpointFileError::Content { .. })), "{kept} bytes of it");
     }
+}
+
+#[test]
+fn a_checkpoint_that_finds_no_space_waits_and_a_failing_disk_ends_the_journal() {
+    let state = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(FaultDisk::default());
+    let (journal, _) = Journal::open(state.path(), small(disk.clone())).expect("opens");
+    let checkpoints = journal.checkpoints();
+    let begin = || checkpoints.begin(1, 0, ChainHash::genesis(journal.store_id()));
+    disk.full.store(true, Ordering::SeqCst);
+    let Err(CheckpointFileError::Io { source, .. }) = begin() else { panic!("no space") };
+    assert!(prepare::is_full(&source) && !journal.durable().borrow().failed, "it may be tried again");
+    assert!(checkpoints.wait_durable(0, Duration::ZERO) && !checkpoints.wait_durable(1, Duration::ZERO));
+    disk.full.store(false, Ordering::SeqCst);
+    begin().expect("space").finish().expect("written");
+
+    std::fs::remove_dir_all(state.path().join("journal")).expect("removed");
+    assert!(begin().is_err() && journal.durable().borrow().failed, "nothing is durable on such a disk (rule F3)");
 }
 
 #[test]

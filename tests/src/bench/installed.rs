@@ -1,50 +1,46 @@
 //! The packages on a real Debian: the first hour, typed at a terminal as the README has it, until a card is encoded; then what
 //! the installed bridge weighs, how fast it starts, what it uses when nothing happens, and how long an upgrade takes it away.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Aim, Table, median, whole};
 use crate::harness::guest::{self, Directory};
-use crate::harness::{Link, Site, SiteOptions, Terminal, build, until};
+use crate::harness::{Link, Site, SiteOptions, Terminal, until};
 use crate::machine::{self, Bind, HOST, Machine};
-use crate::package::{self, Options, Package, Profile};
 
 const CLOUD: &str = "cloud.example.com";
 const ENCODER: &str = "Front desk 1";
-/// The same binaries as two versions, so that one can follow the other.
-const VERSIONS: [&str; 2] = ["0.1.0-1", "0.1.0-2"];
 const STARTS: usize = 10;
 const UPGRADES: usize = 4;
 const PROMPT: &str = "root@site:";
 const SOON: Duration = Duration::from_secs(120);
 
-/// Installs, types, measures. `idle` is in minutes.
-pub fn run(idle: u64, transcript: Option<&Path>) -> Result<Vec<Table>> {
+/// Installs the packages of `folder`, types, measures. `idle` is in minutes.
+pub fn run(folder: &Path, idle: u64, transcript: Option<&Path>) -> Result<Vec<Table>> {
     ensure!(machine::available("the packages on a booted machine"), "no machine can be booted here");
-    let with_rpm = package::missing(true).is_none();
-    if let Some(missing) = package::missing(with_rpm) {
-        bail!("{missing}");
+    let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+    let mut packages: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "deb" || kind == "rpm") {
+            packages.push(path);
+        }
     }
-    let folder = tempfile::tempdir()?;
-    let packages = packages(folder.path(), with_rpm)?;
-    whole::block_on(measure(folder.path(), &packages, Duration::from_secs(idle * 60), transcript))
+    packages.sort();
+    let bridges = packages.iter().filter(|path| name(path).starts_with("lockbridge_")).count();
+    let place = folder.display();
+    ensure!(bridges == 1, "{place} holds {bridges} packages lockbridge_*.deb; build one there with lockbridge-package");
+    whole::block_on(measure(&folder, &packages, Duration::from_secs(idle * 60), transcript))
 }
 
-fn packages(folder: &Path, rpm: bool) -> Result<Vec<Package>> {
-    build()?;
-    let profile = if cfg!(debug_assertions) { Profile::Dev } else { Profile::Release };
-    let version = |version: &str, rpm| {
-        let out = folder.join(version);
-        package::build(&Options { profile, out, version: Some(version.to_owned()), skip_build: true, rpm })
-    };
-    version(VERSIONS[1], false)?;
-    version(VERSIONS[0], rpm)
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-async fn measure(folder: &Path, packages: &[Package], idle: Duration, transcript: Option<&Path>) -> Result<Vec<Table>> {
+async fn measure(folder: &Path, packages: &[PathBuf], idle: Duration, transcript: Option<&Path>) -> Result<Vec<Table>> {
     let binds = [Bind { from: folder.to_owned(), to: "/packages" }];
     let machine = Machine::boot(&binds).await?;
     let address = HOST.parse()?;
@@ -70,10 +66,10 @@ async fn measure(folder: &Path, packages: &[Package], idle: Duration, transcript
         machine.succeed(&["systemctl", "restart", "lockbridge"]).await?;
         starts.push(since(&machine, "ExecMainStartTimestampMonotonic").await?);
     }
-    for turn in 0..UPGRADES {
+    for _ in 0..UPGRADES {
         ready(&machine).await?;
-        let version = VERSIONS[(turn + 1) % VERSIONS.len()];
-        machine.shell(&format!("dpkg -i /packages/{version}/lockbridge_*.deb 2>&1")).await?;
+        // The same version over itself goes the way of an upgrade.
+        machine.shell("dpkg -i /packages/lockbridge_*.deb 2>&1").await?;
         downtimes.push(since(&machine, "ActiveExitTimestampMonotonic").await?);
     }
     ready(&machine).await?;
@@ -87,7 +83,7 @@ async fn measure(folder: &Path, packages: &[Package], idle: Duration, transcript
 #[expect(clippy::too_many_arguments, reason = "one figure each")]
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn table(
-    packages: &[Package],
+    packages: &[PathBuf],
     installed: f64,
     walked: Duration,
     security: f64,
@@ -98,12 +94,10 @@ fn table(
     idle: Duration,
 ) -> Table {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let weight = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     let mut rows: Vec<Vec<String>> = packages
         .iter()
-        .map(|package| {
-            let kind = package.file.extension().unwrap_or_default().to_string_lossy();
-            row(&format!("{} .{kind}, MB", package.name), format!("{:.2}", package.figures.package_bytes as f64 / 1e6))
-        })
+        .map(|path| row(&format!("{}, MB", name(path)), format!("{:.2}", weight(path) as f64 / 1e6)))
         .collect();
     rows.extend([
         row("lockbridge, its files installed, MB", format!("{:.2}", installed / 1e6)),
@@ -114,9 +108,8 @@ fn table(
         row(&format!("CPU of the service in {} s idle, % of a core", idle.as_secs()), format!("{cpu:.3}")),
         row("resident then, MB", format!("{resident:.1}")),
     ]);
-    let profile = if cfg!(debug_assertions) { "DEBUG" } else { "release" };
     Table {
-        title: format!("Installed on a booted Debian, {profile} build"),
+        title: "The packages on a booted Debian".to_owned(),
         columns: vec!["", "value"],
         rows,
         aims: vec![
@@ -134,8 +127,8 @@ async fn first_hour(machine: &Machine, site: &Site, space: &Link) -> Result<(Dur
     let mut terminal = Terminal::start(machine.login())?;
     terminal.shows(PROMPT).await?;
     let begun = Instant::now();
-    terminal.types("cd /packages/0.1.0-1")?;
-    command(&mut terminal, "apt install ./lockbridge_*.deb").await?;
+    terminal.types("cd /packages")?;
+    command(&mut terminal, "dpkg -i ./lockbridge_*.deb").await?;
     terminal.shows(PROMPT).await?;
     terminal.types("lockbridge setup")?;
     for (question, answer) in [

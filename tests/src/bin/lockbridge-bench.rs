@@ -61,6 +61,9 @@ enum Bench {
     },
     /// The packages on a Debian with systemd, booted for it (root): the first hour as it is typed, then sizes, start, idle, upgrade.
     Installed {
+        /// Where `lockbridge-package` put the packages.
+        #[arg(long, default_value = "target/package", value_name = "DIR")]
+        packages: PathBuf,
         /// How long the installed bridge is left alone.
         #[arg(long, default_value_t = 10, value_name = "MINUTES")]
         idle: u64,
@@ -86,7 +89,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Latency { samples } => latency::run(&arguments.directory, samples)?,
         Bench::Drain { commands } => drain::run(commands)?,
         Bench::Daemon { entries } => daemon::run(entries)?,
-        Bench::Installed { idle, transcript } => installed::run(idle, transcript.as_deref())?,
+        Bench::Installed { packages, idle, transcript } => installed::run(&packages, idle, transcript.as_deref())?,
     };
     let mut output = std::io::stdout().lock();
     for table in &tables {
