@@ -113,10 +113,14 @@ fn noisy(repeat: Repeat, input: &[u8]) {
         let mut rounds = 0;
         loop {
             while let Some(bytes) = sender.output() {
-                bytes.iter().for_each(|byte| carry(*byte, hits.next().unwrap_or(255), &mut there));
+                for byte in bytes {
+                    carry(byte, hits.next().unwrap_or(255), &mut there);
+                }
             }
             while let Some(bytes) = receiver.output() {
-                bytes.iter().for_each(|byte| carry(*byte, hits.next().unwrap_or(255), &mut back));
+                for byte in bytes {
+                    carry(byte, hits.next().unwrap_or(255), &mut back);
+                }
             }
             if there.is_empty() && back.is_empty() {
                 if delivery.is_some() {

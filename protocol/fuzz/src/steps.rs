@@ -10,7 +10,7 @@ pub(crate) struct Step<'input> {
 }
 
 /// `milliseconds (2, least byte first) length (1) bytes`, again and again; the last one may be short.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Steps<'input>(pub(crate) &'input [u8]);
 
 impl<'input> Iterator for Steps<'input> {
