@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use lockbridge_tests::harness::guest::{self, Directory, Grant};
 use lockbridge_tests::harness::pms_server::{PmsServer, Way};
 use lockbridge_tests::harness::{Site, SiteOptions, until};
-use lockbridge_tests::torture::{LineOptions, line};
+use lockbridge_tests::torture::{LineKind, LineOptions, line};
 use serde_json::{Value, json};
 
 const DESK: &str = "Encoder 1";
@@ -244,11 +244,31 @@ async fn a_port_that_is_unplugged_and_plugged_again_is_used_again() -> Result<()
     Ok(())
 }
 
-#[tokio::test]
-async fn a_noisy_line_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
-    let options = LineOptions { requests: 200, noise: 0.01, way: Way::Pty, seed: 20_261_122 };
+/// `lockbridge-torture line` with fewer keys.
+async fn a_noisy_line(kind: LineKind, way: Way) -> Result<()> {
+    let options = LineOptions { kind, requests: 80, noise: 0.01, way, jobs: 2, seed: 20_261_122 };
     let figures = line(options, |_| {}).await?;
     assert!(figures.held(), "\n{}", figures.table());
-    assert!(figures.cards > 0 && figures.tries_again > 0, "the noise was felt\n{}", figures.table());
+    assert!(figures.sums.cards > 0 && figures.sums.line["refusals"] > 0, "the noise was felt\n{}", figures.table());
     Ok(())
+}
+
+#[tokio::test]
+async fn a_noisy_port_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
+    a_noisy_line(LineKind::SaltoPms, Way::Pty).await
+}
+
+#[tokio::test]
+async fn a_noisy_connection_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
+    a_noisy_line(LineKind::SaltoPms, Way::Tcp).await
+}
+
+#[tokio::test]
+async fn a_noisy_port_to_a_fias_key_service_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
+    a_noisy_line(LineKind::Fias, Way::Pty).await
+}
+
+#[tokio::test]
+async fn a_noisy_connection_to_a_fias_key_service_doubles_nothing_loses_nothing_and_hides_nothing() -> Result<()> {
+    a_noisy_line(LineKind::Fias, Way::Tcp).await
 }

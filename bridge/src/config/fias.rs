@@ -12,7 +12,7 @@ use crate::link::Endpoint;
 
 /// The keys of this part besides those of the line, for messages.
 const OWN_KEYS: &str = "acknowledges, checksum, code_page, rooms, options, encoders, workstation, reply_timeout_s, hold_s, \
-                        trust_encoder_errors, check_out, early_keys, link_key_file, link_key_credential";
+                        acknowledge_timeout_ms, settle_ms, silence_ms, trust_encoder_errors, check_out, early_keys, link_key_file, link_key_credential";
 
 /// All keys of this part.
 pub(super) fn keys() -> String {
@@ -48,6 +48,12 @@ pub struct FiasConfig {
     pub answer_timeout: Duration,
     /// How long an encoder is not used after an answer was missing: it may still come.
     pub hold: Duration,
+    /// Longest wait for the acknowledgement of a record. Default 3 s, as specified.
+    pub acknowledge_timeout: Duration,
+    /// How long nothing may speak against a refusal before the record goes out again. Default 300 ms.
+    pub settle: Duration,
+    /// Bytes of one frame never lie further apart. Default 1 s.
+    pub silence: Duration,
     /// RY and NR mean that nothing was written. Default false: the encoder may have failed in the middle.
     pub trust_encoder_errors: bool,
     /// Rooms are checked out when their last key is taken away. Default true.
@@ -114,6 +120,10 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
         });
     let answer_timeout = Duration::from_secs(section.number("reply_timeout_s", 5..=55, 50));
     let hold = Duration::from_secs(section.number("hold_s", 0..=600, 60));
+    let mut milliseconds = |key: &str, range, default| Duration::from_millis(section.number(key, range, default));
+    let acknowledge_timeout = milliseconds("acknowledge_timeout_ms", 100..=30_000, 3_000);
+    let settle = milliseconds("settle_ms", 50..=10_000, 300);
+    let silence = milliseconds("silence_ms", 50..=10_000, 1_000);
     let trust_encoder_errors = section.flag("trust_encoder_errors", false);
     let check_out = section.flag("check_out", true);
     let early_keys = section.flag("early_keys", false);
@@ -129,6 +139,9 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
         workstation,
         answer_timeout,
         hold,
+        acknowledge_timeout,
+        settle,
+        silence,
         trust_encoder_errors,
         check_out,
         early_keys,

@@ -13,7 +13,7 @@
 //! acknowledge what nobody received. A frame whose end got lost therefore stays open until another STX, or until its owner
 //! calls [`FrameReader::abandon`] because the line fell silent.
 
-use super::control::{Checksum, Control, ETX, STX};
+use super::control::{Checksum, Control, ETX, STX, UNCHECKED};
 use super::statistics::{LineStatistics, count};
 
 /// A body that cannot be framed.
@@ -102,12 +102,36 @@ pub struct FrameReader {
     state: State,
     pub(super) body: Vec<u8>,
     statistics: LineStatistics,
+    /// Real checksums still to be seen before the mark in the place of one is believed no more; `None`: it always is.
+    unproven: Option<u8>,
 }
+
+/// So many real checksums prove that the other end writes them.
+const PROOF: u8 = 3;
 
 impl FrameReader {
     /// Between frames. `limit`: the longest body taken.
     pub fn new(checksum: Checksum, limit: usize) -> Self {
-        Self { checksum, limit, state: State::Between, body: Vec::new(), statistics: LineStatistics::default() }
+        let statistics = LineStatistics::default();
+        Self { checksum, limit, state: State::Between, body: Vec::new(), statistics, unproven: None }
+    }
+
+    /// Where the other end may write a mark instead of a checksum: once it has written some checksums it is held to them. Else
+    /// every frame whose checksum happens to be the mark would pass whatever noise has made of it.
+    pub fn hold_to_checksums(&mut self) {
+        self.unproven = Some(PROOF);
+    }
+
+    /// The trailer lets the frame in the buffer pass.
+    fn passes(&mut self, trailer: u8) -> bool {
+        let is_right = Checksum::Checked.accepts(&self.body, trailer);
+        if let Some(unproven) = &mut self.unproven
+            && is_right
+            && trailer != UNCHECKED
+        {
+            *unproven = unproven.saturating_sub(1);
+        }
+        is_right || (self.unproven != Some(0) && self.checksum.accepts(&self.body, trailer))
     }
 
     /// Takes bytes from the front of `input` up to the next thing found. `None`: `input` is used up; until then call again.
@@ -148,7 +172,7 @@ impl FrameReader {
                     self.state = State::Between;
                     if overlong {
                         count(&mut self.statistics.discarded, 1);
-                    } else if self.checksum.accepts(&self.body, byte) {
+                    } else if self.passes(byte) {
                         count(&mut self.statistics.frames, 1);
                         return Some(Found::Frame);
                     } else {

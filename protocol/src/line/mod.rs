@@ -22,6 +22,6 @@ pub mod statistics;
 mod tests;
 
 pub use code_page::CodePage;
-pub use control::{ACK, Checksum, Control, ENQ, ETX, NAK, STX, longitudinal_redundancy_check};
+pub use control::{ACK, Checksum, Control, ENQ, ETX, NAK, STX, UNCHECKED, longitudinal_redundancy_check};
 pub use frame::{FrameError, FrameFault, FrameReader, Token, write_frame};
 pub use statistics::LineStatistics;

@@ -59,7 +59,7 @@ fn vendor_vectors_of_the_checksum() {
 #[test]
 fn a_checksum_that_looks_like_a_control_byte_is_taken_by_its_place() {
     // One data byte gives the checksum byte ^ ETX.
-    for checksum in [STX, ETX, ENQ, ACK, NAK, control::UNCHECKED] {
+    for checksum in [STX, ETX, ENQ, ACK, NAK, UNCHECKED] {
         let body = [0xC0, 0xC0, checksum ^ ETX ^ 0x80, 0x80];
         let bytes = framed(&body, Checksum::Checked);
         assert_eq!(bytes.last(), Some(&checksum));
@@ -78,6 +78,25 @@ fn only_one_protocol_has_an_off_switch() {
     for checksum in [Checksum::Marked, Checksum::CheckedUnlessMarked] {
         assert_eq!(read_all(checksum, b"\x02abc\x03\x0C").0, [Seen::Fault(FrameFault::Checksum)]);
     }
+}
+
+#[test]
+fn who_writes_checksums_is_held_to_them() {
+    let mut reader = FrameReader::new(Checksum::CheckedUnlessMarked, LIMIT);
+    reader.hold_to_checksums();
+    let mut passes = |bytes: &[u8]| matches!(reader.read(&mut &bytes[..]), Some(Token::Frame(_)));
+    let (marked, checked) = (framed(b"abc", Checksum::Marked), framed(b"abc", Checksum::Checked));
+    // A checksum that is the mark proves neither.
+    let either = framed(&[UNCHECKED ^ ETX], Checksum::Checked);
+    assert_eq!(either.last(), Some(&UNCHECKED));
+    for _ in 0..2 {
+        assert!(passes(&checked) && passes(&marked) && passes(&either));
+    }
+    assert!(passes(&checked), "the third");
+    assert!(!passes(&marked), "from now on the mark is a checksum, and the wrong one");
+    assert!(passes(&either) && passes(&checked));
+    reader.hold_to_checksums();
+    assert_eq!(reader.read(&mut &marked[..]), Some(Token::Frame(b"abc")), "somebody else, perhaps");
 }
 
 #[test]

@@ -2,11 +2,14 @@
 //!
 //! Owns the tables and the JSON they are also written as. Never: states a figure that was not measured just now.
 
+pub mod allocations;
+pub mod codec;
 pub mod daemon;
 pub mod drain;
 pub mod installed;
 pub mod journal;
 pub mod latency;
+pub mod lines;
 pub mod recovery;
 pub mod reopen;
 mod whole;

@@ -5,7 +5,40 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lockbridge_tests::bench::{Table, daemon, drain, installed, journal, latency, recovery, reopen};
+use lockbridge_tests::bench::{Table, codec, daemon, drain, installed, journal, latency, lines, recovery, reopen};
+
+/// Counts allocations, for `codec`.
+mod counting {
+    use std::alloc::{GlobalAlloc, Layout, System};
+
+    use lockbridge_tests::bench::allocations;
+
+    struct Counting;
+
+    #[expect(unsafe_code, reason = "the trait of allocators is unsafe; every call goes to the system's unchanged")]
+    // SAFETY: each method hands its arguments on to the system's allocator, whose contract is the same.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            allocations::count();
+            // SAFETY: the caller keeps the contract of this same method.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+            // SAFETY: as above; the pointer came from the system's allocator.
+            unsafe { System.dealloc(pointer, layout) }
+        }
+
+        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            allocations::count();
+            // SAFETY: as above; the pointer came from the system's allocator.
+            unsafe { System.realloc(pointer, layout, size) }
+        }
+    }
+
+    #[global_allocator]
+    static COUNTING: Counting = Counting;
+}
 
 /// Benches of Lockbridge. Each compares with something measured in the same run.
 #[derive(Debug, Parser)]
@@ -53,6 +86,20 @@ enum Bench {
         #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
         commands: usize,
     },
+    /// The codecs of the front desk's wires: frames a second, and allocations for each.
+    Codec,
+    /// The front desk's wires: from a command to the first byte, how busy a slow port is kept, and how soon a line is used again.
+    Lines {
+        /// Keys measured one by one, for each kind of line.
+        #[arg(long, default_value_t = 200, value_name = "COUNT")]
+        samples: usize,
+        /// Keys of the burst.
+        #[arg(long, default_value_t = 200, value_name = "COUNT")]
+        burst: usize,
+        /// Times that a line is pulled and put back.
+        #[arg(long, default_value_t = 10, value_name = "COUNT")]
+        rounds: usize,
+    },
     /// Size, start, idle memory and CPU of the daemon, and its start with a long journal.
     Daemon {
         /// Entries of the long journal.
@@ -88,6 +135,8 @@ fn main() -> anyhow::Result<()> {
         }
         Bench::Latency { samples } => latency::run(&arguments.directory, samples)?,
         Bench::Drain { commands } => drain::run(commands)?,
+        Bench::Codec => codec::run()?,
+        Bench::Lines { samples, burst, rounds } => lines::run(&arguments.directory, samples, burst, rounds)?,
         Bench::Daemon { entries } => daemon::run(entries)?,
         Bench::Installed { packages, idle, transcript } => installed::run(&packages, idle, transcript.as_deref())?,
     };

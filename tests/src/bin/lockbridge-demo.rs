@@ -26,8 +26,8 @@ struct Arguments {
 
 /// The machines of a story, all still running.
 enum Told {
-    MainJob(Site),
-    FrontDesk(FrontDesk),
+    MainJob(Box<Site>),
+    FrontDesk(Box<FrontDesk>),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,9 +37,9 @@ async fn main() -> ExitCode {
     // Ctrl-C drops the story, and with it every process it started.
     let story = async {
         if arguments.front_desk {
-            Ok(Told::FrontDesk(tell_front_desk(&mut summary).await?))
+            Ok(Told::FrontDesk(Box::new(tell_front_desk(&mut summary).await?)))
         } else {
-            Ok(Told::MainJob(tell(&mut summary).await?))
+            Ok(Told::MainJob(Box::new(tell(&mut summary).await?)))
         }
     };
     let told: anyhow::Result<_> = tokio::select! {

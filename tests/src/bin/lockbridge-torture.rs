@@ -81,9 +81,15 @@ enum How {
         /// The share of bytes that meet something.
         #[arg(long, default_value_t = 0.01)]
         noise: f64,
-        /// Over a port instead of TCP.
-        #[arg(long)]
-        port: bool,
+        /// Whose protocol is on the line.
+        #[arg(long, value_enum, default_value = "salto-pms")]
+        kind: torture::LineKind,
+        /// Over TCP, or over a pseudo terminal that looks like a serial port.
+        #[arg(long, value_enum, default_value = "tcp")]
+        port: Way,
+        /// Sites that work side by side; the keys are shared out among them.
+        #[arg(long, default_value_t = 4)]
+        jobs: u64,
         #[command(flatten)]
         common: Common,
     },
@@ -183,10 +189,10 @@ async fn run(how: How) -> Told {
             let figures = torture::soak(SoakOptions { rounds, guests, seed }, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
-        How::Line { requests, noise, port, common } => {
-            let way = if port { Way::Pty } else { Way::Tcp };
-            let seed = common.seed(&format!("{requests} keys at {noise} noise"));
-            let figures = torture::line(LineOptions { requests, noise, way, seed }, say).await?;
+        How::Line { requests, noise, kind, port, jobs, common } => {
+            let seed = common.seed(&format!("{requests} keys at {noise} noise, {kind:?} over {port:?}"));
+            let options = LineOptions { kind, requests, noise, way: port, jobs, seed };
+            let figures = torture::line(options, say).await?;
             common.told(figures.held(), figures.table(), &figures)
         }
         How::Disk { common } => {

@@ -8,6 +8,7 @@ mod command;
 mod front_desk;
 pub mod guest;
 mod http;
+pub mod key_service;
 mod leaks;
 mod link;
 pub mod pms_desk;

@@ -11,12 +11,17 @@ use tempfile::TempDir;
 use super::{ApiClient, Process, build, until};
 
 /// How the bridge reaches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Way {
     /// A TCP connection.
     Tcp,
     /// A pseudo terminal that looks like a serial port.
     Pty,
+}
+
+/// Rooms of the simulated hotels.
+pub(super) fn hotel_rooms() -> impl Iterator<Item = u16> {
+    (101..=112).chain(201..=212)
 }
 
 /// The server. Dropping it ends the process.
@@ -52,15 +57,29 @@ impl PmsServer {
         })
     }
 
+    /// Adds encoders until there are so many.
+    pub async fn have_encoders(&self, count: usize) -> Result<()> {
+        for number in 1..=count {
+            self.control.post("/encoders", json!({ "encoder": number.to_string() })).await?;
+        }
+        Ok(())
+    }
+
     /// The table of a bridge's configuration: lock system `hotel`, all rooms, gym and garage, encoders 1 and 2.
     pub fn lock_system(&self, way: Way, more: &str) -> String {
+        self.lock_system_with(way, 2, more)
+    }
+
+    /// The same with encoders from 1 to `encoders`.
+    pub fn lock_system_with(&self, way: Way, encoders: usize, more: &str) -> String {
         let line = match way {
             Way::Tcp => format!("host = \"{}\"\nport = {}", self.tcp.ip(), self.tcp.port()),
             Way::Pty => format!("transport = \"serial\"\ndevice = \"{}\"", self.pty.display()),
         };
-        let rooms: Vec<String> = (101..=112)
-            .chain(201..=212)
-            .map(|room| format!("{{ name = \"{room}\", display_name = \"Hotel {room}\" }}"))
+        let rooms: Vec<String> =
+            hotel_rooms().map(|room| format!("{{ name = \"{room}\", display_name = \"Hotel {room}\" }}")).collect();
+        let encoders: Vec<String> = (1..=encoders)
+            .map(|number| format!("{{ name = \"{number}\", display_name = \"Encoder {number}\" }}"))
             .collect();
         format!(
             r#"
@@ -72,10 +91,11 @@ probe_interval_s = 1
 {line}
 rooms = [{}]
 authorisations = [{{ number = 1, name = "Hotel gym" }}, {{ number = 10, name = "Hotel garage" }}]
-encoders = [{{ name = "1", display_name = "Encoder 1" }}, {{ name = "2", display_name = "Encoder 2" }}]
+encoders = [{}]
 {more}
 "#,
-            rooms.join(", ")
+            rooms.join(", "),
+            encoders.join(", ")
         )
     }
 

@@ -25,7 +25,7 @@ pub mod world;
 pub use disk::{DiskFigures, DiskOptions, disk};
 pub use figures::Figures;
 pub use kill::{Options, kill};
-pub use line::{LineFigures, LineOptions, line};
+pub use line::{LineFigures, LineKind, LineOptions, LineSums, line};
 pub use points::{Kind, PointFigures, PointOptions, points};
 pub use power::{PowerFigures, PowerOptions, live};
 pub use soak::{SoakFigures, SoakOptions, soak};

@@ -160,7 +160,14 @@ impl<S: Source> Driver<S> {
                 _ => SerialSettings::default().baud,
             };
             let checksum = if self.config.checksum { Checksum::Checked } else { Checksum::Absent };
-            Wire::serial(SerialSettings { checksum, baud, ..SerialSettings::default() })
+            Wire::serial(SerialSettings {
+                checksum,
+                baud,
+                reply_timeout: self.config.acknowledge_timeout,
+                settle: self.config.settle,
+                silence: self.config.silence,
+                ..SerialSettings::default()
+            })
         } else {
             Wire::plain()
         };

@@ -26,6 +26,9 @@
 //! **Late answers.** Nothing in an answer names its request. After an unknown end the line is held: no new request is sent until
 //! the late answer came or the hold has passed, and what arrives is given to the owner as evidence, never to the next request.
 //!
+//! **Checksums that say "not checked".** The byte that stands for that can be a checksum, too. A request is written so that its own
+//! is another one; of an answer it is believed until the server has shown that it writes checksums.
+//!
 //! **Echo.** A line that returns our own bytes would answer `CN` with `CN`. A frame that equals the message, before the server
 //! acknowledged it, is an echo; once the line has echoed, only what follows an acknowledgement is believed.
 
@@ -60,12 +63,16 @@ impl Client {
     pub fn new(settings: Settings, checksum: Checksum) -> Self {
         let silence = settings.silence;
         let machine = Machine::new(settings, checksum);
-        Self { reader: FrameReader::new(checksum, MESSAGE_BYTES), machine, silence, frame_deadline: None }
+        let mut reader = FrameReader::new(checksum, MESSAGE_BYTES);
+        reader.hold_to_checksums();
+        Self { reader, machine, silence, frame_deadline: None }
     }
 
     /// The line is up: bytes may flow.
     pub fn link_up(&mut self, now: Duration) {
         self.reader.abandon();
+        // Perhaps it is another server now.
+        self.reader.hold_to_checksums();
         self.frame_deadline = None;
         self.machine.link_up(now);
     }

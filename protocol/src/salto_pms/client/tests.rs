@@ -4,9 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::line::{ACK, Control, ENQ, NAK, write_frame};
-use crate::salto_pms::message::SEPARATOR;
-use crate::salto_pms::request::{Handling, Request};
+use crate::line::{ACK, Control, ENQ, NAK, UNCHECKED, write_frame};
+use crate::salto_pms::message::{Message, SEPARATOR};
+use crate::salto_pms::request::{Handling, Received, Request};
 use crate::salto_pms::server::{Server, ServerAction};
 
 const CHECKSUM: Checksum = Checksum::CheckedUnlessMarked;
@@ -298,6 +298,32 @@ fn a_new_tcp_connection_brings_no_old_answers() {
     assert!(client.held_until().is_some());
     client.link_up(now);
     assert_eq!(client.held_until(), None);
+}
+
+#[test]
+fn no_request_goes_out_with_a_checksum_that_means_not_checked() {
+    let mut changed = Vec::new();
+    for room in 100..=999_u16 {
+        let request = Request::CheckOut { room: room.to_string() };
+        let frame = Exchange::new(&request, Duration::from_secs(15)).unwrap().frame(CHECKSUM).unwrap();
+        assert_ne!(frame.last(), Some(&UNCHECKED), "{room}");
+        let plain = framed(&format!("|CO|0|{room}|"));
+        if plain.last() == Some(&UNCHECKED) {
+            changed.push(room);
+        } else {
+            assert_eq!(frame, plain);
+        }
+        // A server reads the same request.
+        let mut server = Server::new(CHECKSUM);
+        let Some(ServerAction::Message(body)) = server.read(&mut &frame[..]) else { panic!("a message of {room}") };
+        let received = Received::read(Message::read(body)).unwrap();
+        assert_eq!(received.request, request);
+        assert!(received.extra.iter().all(String::is_empty));
+    }
+    assert_eq!(changed[..3], [103, 112, 121]);
+    // Where the site has the check switched off, nothing is checked anyway.
+    let off = Exchange::new(&Request::CheckOut { room: "103".to_owned() }, Duration::from_secs(15)).unwrap();
+    assert_eq!(off.frame(Checksum::Marked).unwrap().last(), Some(&UNCHECKED));
 }
 
 #[test]

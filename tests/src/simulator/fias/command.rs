@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use lockbridge_protocol::line::Checksum;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::super::line::noise::NoiseSettings;
-use super::super::line::{Handle, Line, Outside};
+use super::super::line::{Frames, Handle, Line, Outside};
 use super::control;
 use super::framing::Form;
 use super::key_system::{self, KeySystem};
@@ -62,6 +63,9 @@ pub struct Fias {
     /// Leave the checksum out where records are acknowledged.
     #[arg(long)]
     no_checksum: bool,
+    /// How long an acknowledgement is waited for.
+    #[arg(long, default_value_t = 3_000, value_name = "MILLISECONDS")]
+    reply_timeout: u64,
     /// Bytes above ASCII.
     #[arg(long, value_enum, default_value = "utf8")]
     code_page: CodePage,
@@ -114,8 +118,8 @@ pub const CONTROL_HELP: &str = r#"Control interface of the PMS (HTTP and JSON on
   POST /raw {"hex"}   /noise {rates}   /plug {"plugged"}   /end   /cut   /shutdown
 
 Control interface of the key system:
-  GET  /state   /effects
-  POST /encoders/put  {"encoder", "serial"?}      /encoders/set {"encoder", "lift"?, "plugged"?}
+  GET  /state   /effects   /altered: frames that noise altered in a way that the checksum does not show
+  POST /encoders/put  {"encoder", "serial"?}      /encoders/set {"encoder", "lift"?, "plugged"?, "auto_feed"?}
   POST /doors/present {"serial", "room"}
   POST /faults        {"fault"}: lose_answer, {"late_answer": MILLISECONDS}, answer_first, break_in_answer, restart_link,
                       wrong_workstation, padded_encoder, two_in_one, trickle, out_of_cards
@@ -140,7 +144,10 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
     }
     let line = Line::open(outside, noise).await.context("opening the line")?;
     let acknowledged = options.acknowledged || options.pty.is_some();
-    let form = Form { acknowledged, checksum: acknowledged && !options.no_checksum };
+    let reply_timeout = Duration::from_millis(options.reply_timeout);
+    let form = Form { acknowledged, checksum: acknowledged && !options.no_checksum, reply_timeout };
+    let checksum = if form.checksum { Checksum::Checked } else { Checksum::Absent };
+    line.handle().watch(Frames { checksum, silence: form.silence() });
     let listener = TcpListener::bind(options.control).await.context("binding the control interface")?;
     let handle = line.handle();
     match options.role {

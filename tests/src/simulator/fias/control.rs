@@ -160,6 +160,7 @@ pub async fn serve_key_system(listener: TcpListener, system: Arc<KeySystem>) -> 
     let router = Router::new()
         .route("/state", get(async |State(system): Vendor| Json(system.show())))
         .route("/effects", get(async |State(system): Vendor| Json(system.effects())))
+        .route("/altered", get(async |State(system): Vendor| Json(json!({ "altered": system.line().altered() }))))
         .route("/encoders/put", post(put))
         .route("/encoders/set", post(set_encoder))
         .route("/doors/present", post(present))
@@ -194,10 +195,11 @@ struct SetEncoder {
     #[serde(default)]
     lift: bool,
     plugged: Option<bool>,
+    auto_feed: Option<bool>,
 }
 
 async fn set_encoder(State(system): Vendor, Json(set): Json<SetEncoder>) -> Answer {
-    if system.set_encoder(&set.encoder, set.lift, set.plugged) {
+    if system.set_encoder(&set.encoder, set.lift, set.plugged, set.auto_feed) {
         Ok(Json(json!({})))
     } else {
         Err(no_encoder(&set.encoder))

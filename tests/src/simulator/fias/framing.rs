@@ -15,8 +15,8 @@ const ENQ: u8 = 0x05;
 const ACK: u8 = 0x06;
 const NAK: u8 = 0x15;
 
-/// For ACK or NAK.
-const REPLY: Duration = Duration::from_secs(3);
+/// For ACK or NAK, as specified.
+pub const REPLY: Duration = Duration::from_secs(3);
 /// ENQs in a row.
 const ENQUIRIES: u32 = 3;
 /// Times a record is sent.
@@ -31,6 +31,15 @@ pub struct Form {
     pub acknowledged: bool,
     /// A checksum follows.
     pub checksum: bool,
+    /// How long an ACK or NAK is waited for.
+    pub reply_timeout: Duration,
+}
+
+impl Form {
+    /// Bytes of one frame never lie further apart: 1 s where 3 s are waited for an acknowledgement.
+    pub fn silence(self) -> Duration {
+        self.reply_timeout / 3
+    }
 }
 
 /// How this end acknowledges.
@@ -89,6 +98,8 @@ pub struct Framing {
     /// Read and not looked at yet.
     unread: VecDeque<u8>,
     last_reply: u8,
+    /// When the frame in hand is given up.
+    frame_deadline: Option<Instant>,
     records: VecDeque<Vec<u8>>,
     outgoing: Option<Outgoing>,
     waiting: VecDeque<Vec<u8>>,
@@ -108,6 +119,7 @@ impl Framing {
             body: Vec::new(),
             unread: VecDeque::new(),
             last_reply: NAK,
+            frame_deadline: None,
             records: VecDeque::new(),
             outgoing: None,
             waiting: VecDeque::new(),
@@ -155,12 +167,20 @@ impl Framing {
             }
             if let Some(byte) = self.unread.pop_front() {
                 self.take(byte).await?;
+                self.frame_deadline = (self.state != State::Between).then(|| Instant::now() + self.form.silence());
                 continue;
             }
             let mut buffer = [0; 1024];
             let far = Instant::now() + Duration::from_secs(3600);
             let deadline = self.outgoing.as_ref().map_or(far, |outgoing| outgoing.deadline);
+            let deadline = self.frame_deadline.map_or(deadline, |frame| frame.min(deadline));
             match timeout_at(deadline, self.stream.read(&mut buffer)).await {
+                Err(_) if self.frame_deadline.is_some_and(|frame| frame <= Instant::now()) => {
+                    // The rest of it does not come.
+                    self.frame_deadline = None;
+                    self.state = State::Between;
+                    self.last_reply = NAK;
+                }
                 Err(_) => self.silence().await?,
                 Ok(read) => match read? {
                     0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
@@ -234,7 +254,7 @@ impl Framing {
         let Some(outgoing) = &mut self.outgoing else { return Ok(()) };
         if outgoing.enquiries < ENQUIRIES {
             outgoing.enquiries += 1;
-            outgoing.deadline = Instant::now() + REPLY;
+            outgoing.deadline = Instant::now() + self.form.reply_timeout;
             return self.raw(&[ENQ]).await;
         }
         self.again().await
@@ -249,7 +269,7 @@ impl Framing {
         self.counts.repeats += 1;
         outgoing.sends += 1;
         outgoing.enquiries = 0;
-        outgoing.deadline = Instant::now() + REPLY;
+        outgoing.deadline = Instant::now() + self.form.reply_timeout;
         let frame = outgoing.frame.clone();
         self.outgoing = Some(outgoing);
         self.raw(&frame).await
@@ -259,7 +279,7 @@ impl Framing {
         if self.outgoing.is_none()
             && let Some(frame) = self.waiting.pop_front()
         {
-            let deadline = Instant::now() + REPLY;
+            let deadline = Instant::now() + self.form.reply_timeout;
             self.outgoing = Some(Outgoing { frame: frame.clone(), sends: 1, enquiries: 0, deadline });
             return self.raw(&frame).await;
         }
@@ -271,7 +291,7 @@ impl Framing {
 mod tests {
     use super::*;
 
-    const SERIAL: Form = Form { acknowledged: true, checksum: true };
+    const SERIAL: Form = Form { acknowledged: true, checksum: true, reply_timeout: REPLY };
 
     #[tokio::test]
     async fn a_frame_of_the_specification_with_its_checksum() {

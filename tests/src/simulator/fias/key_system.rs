@@ -87,6 +87,9 @@ pub struct Effect {
     pub encoder: String,
     /// As told.
     pub reservation: String,
+    /// Day and time of its end, as told.
+    #[serde(default)]
+    pub departure: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -94,6 +97,8 @@ struct Encoder {
     card: Option<String>,
     plugged: bool,
     busy: bool,
+    /// An attendant lays a blank down whenever a card is asked for, and takes the key away.
+    auto_feed: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -156,7 +161,7 @@ impl KeySystem {
         profile: Profile,
         line: Line,
         data: &Path,
-    ) -> std::io::Result<(Arc<Self>, impl Future<Output = std::io::Result<()>> + Send)> {
+    ) -> std::io::Result<(Arc<Self>, impl Future<Output = std::io::Result<()>> + Send + use<>)> {
         std::fs::create_dir_all(data)?;
         let path = data.join("effects.jsonl");
         let log = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
@@ -222,14 +227,15 @@ impl KeySystem {
         Some(serial)
     }
 
-    /// Takes the card off, or plugs the encoder in or out; `false`: there is none of that name.
-    pub fn set_encoder(&self, encoder: &str, lift: bool, plugged: Option<bool>) -> bool {
+    /// Takes the card off, plugs the encoder in or out, hires an attendant; `false`: there is none of that name.
+    pub fn set_encoder(&self, encoder: &str, lift: bool, plugged: Option<bool>, auto_feed: Option<bool>) -> bool {
         let mut state = self.state();
         let Some(encoder) = state.encoders.get_mut(encoder) else { return false };
         if lift {
             encoder.card = None;
         }
         encoder.plugged = plugged.unwrap_or(encoder.plugged);
+        encoder.auto_feed = auto_feed.unwrap_or(encoder.auto_feed);
         true
     }
 
@@ -279,6 +285,7 @@ impl KeySystem {
             room,
             encoder: encoder.to_owned(),
             reservation: request.text("G#").to_owned(),
+            departure: format!("{} {}", request.text("GD"), request.text("DT")),
         };
         let mut line = serde_json::to_vec(&effect).map_err(std::io::Error::other)?;
         line.push(b'\n');
@@ -375,7 +382,7 @@ impl KeySystem {
         }
         let until = Instant::now() + self.profile.card_wait;
         let card = loop {
-            let card = self.state().encoders.get(&encoder).and_then(|encoder| encoder.card.clone());
+            let card = self.card_on(&encoder);
             if card.is_some() || Instant::now() >= until {
                 break card;
             }
@@ -391,6 +398,7 @@ impl KeySystem {
             self.shutdown.cancel();
             return;
         }
+        self.taken_away(&encoder);
         self.free(&encoder);
         let done = answer("OK", "Key made").with("$2", serial);
         let changed = |name: &str, value: String| {
@@ -418,6 +426,20 @@ impl KeySystem {
             Some(Fault::OutOfCards) | None => Say::Record(done),
         };
         self.say(what).await;
+    }
+
+    fn card_on(&self, encoder: &str) -> Option<String> {
+        let there = self.state().encoders.get(encoder).cloned()?;
+        if there.card.is_none() && there.auto_feed { self.put(encoder, None) } else { there.card }
+    }
+
+    /// The attendant leaves nothing on an encoder.
+    fn taken_away(&self, encoder: &str) {
+        if let Some(encoder) = self.state().encoders.get_mut(encoder)
+            && encoder.auto_feed
+        {
+            encoder.card = None;
+        }
     }
 
     fn free(&self, encoder: &str) {

@@ -1,24 +1,25 @@
 //! The line in front of a simulated machine: TCP or a pseudo terminal that looks like a serial port, with noise on demand.
 //!
 //! * `noise`: what a bad line does to bytes, from a seed. `pty`: the port. `pump`: carries bytes through the noise, at
-//!   the speed of the port. This module: the line as the machine behind it sees it.
+//!   the speed of the port. `witness`: what the noise altered unseen. This module: the line as the machine behind it sees it.
 //!
 //! Promises: nothing happens to a byte unless the noise was asked for; what happens is decided byte by byte from the seed, so
 //! that reading in other pieces changes nothing; a port survives closing and opening; what is sent to a port that nobody has
-//! open is lost, as on a cable. Never: knows what the bytes mean.
+//! open is lost, as on a cable. Never: knows what the bytes mean, beyond where frames begin and end.
 
 pub mod noise;
 mod pty;
 mod pump;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::io::DuplexStream;
@@ -28,6 +29,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use noise::NoiseSettings;
+pub use witness::{Altered, Frames, Way};
 
 /// What may lie between the pump and the machine.
 const INSIDE_BYTES: usize = 4096;
@@ -59,6 +61,20 @@ pub struct Carried {
     pub to_client: u64,
 }
 
+/// Bytes that came together, before noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passage {
+    /// When they came, before they were carried.
+    pub at: Instant,
+    /// Which way.
+    pub way: Way,
+    /// How many.
+    pub bytes: usize,
+}
+
+/// Passages that one recording holds; what passes afterwards is not written down.
+const RECORDED_PASSAGES: usize = 100_000;
+
 #[derive(Debug)]
 struct Shared {
     noise: Mutex<NoiseSettings>,
@@ -68,6 +84,21 @@ struct Shared {
     cut: watch::Sender<u64>,
     to_machine: AtomicU64,
     to_client: AtomicU64,
+    /// How frames look, where altered ones are looked for.
+    frames: OnceLock<Frames>,
+    altered: Mutex<Vec<Altered>>,
+    recording: Mutex<Option<Vec<Passage>>>,
+}
+
+impl Shared {
+    fn passed(&self, way: Way, bytes: usize) {
+        let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(passages) = recording.as_mut()
+            && passages.len() < RECORDED_PASSAGES
+        {
+            passages.push(Passage { at: Instant::now(), way, bytes });
+        }
+    }
 }
 
 /// The hand on a line: noise, plug, and what it carried. Cheap to clone.
@@ -98,6 +129,28 @@ impl Handle {
     /// The noise that is set.
     pub fn noise(&self) -> NoiseSettings {
         self.shared.noise.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for frames that the noise alters in a way that their checksum does not show. From the next connection on; of a
+    /// port, when this is called before the first byte.
+    pub fn watch(&self, frames: Frames) {
+        // Once, at the start: frames do not change their looks.
+        let _already = self.shared.frames.set(frames);
+    }
+
+    /// Frames that arrived with a checksum that fits, and were not those that were sent; the first [`witness::KEPT`] of them.
+    pub fn altered(&self) -> Vec<Altered> {
+        self.shared.altered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes down what passes from now on, and forgets what passed before.
+    pub fn record(&self) {
+        *self.shared.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// What passed since [`Self::record`].
+    pub fn recorded(&self) -> Vec<Passage> {
+        self.shared.recording.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
     /// Takes the cable away, or puts it back. A port vanishes; connections are cut and new ones end at once.
@@ -164,6 +217,9 @@ impl Line {
             cut: watch::Sender::new(0),
             to_machine: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
+            frames: OnceLock::new(),
+            altered: Mutex::default(),
+            recording: Mutex::default(),
         });
         let mut handle = Handle { shared, address: None, path: None };
         let source = match outside {

@@ -78,6 +78,17 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
+/// What became of a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// As it was.
+    pub sent: u8,
+    /// As it comes.
+    pub arrived: u8,
+    /// How often.
+    pub times: u8,
+}
+
 /// What became of a piece.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -85,6 +96,8 @@ pub struct Passed {
     pub pieces: Vec<Piece>,
     /// Goes back.
     pub echo: Vec<u8>,
+    /// Of each byte.
+    pub fates: Vec<Fate>,
 }
 
 /// One direction. What happens to a byte depends on the seed and the byte's place in the stream only.
@@ -127,11 +140,13 @@ impl Noise {
                 push(&mut passed.pieces, std::mem::take(&mut current));
                 current.wait = Duration::from_millis(rates.delay_milliseconds);
             }
+            let arrived = if flip { byte ^ 1_u8.wrapping_shl(bit) } else { *byte };
+            let times = if drop { 0 } else { 1 + u8::from(twice) };
+            passed.fates.push(Fate { sent: *byte, arrived, times });
             if drop {
                 continue;
             }
-            let byte = if flip { byte ^ 1_u8.wrapping_shl(bit) } else { *byte };
-            current.bytes.extend(std::iter::repeat_n(byte, if twice { 2 } else { 1 }));
+            current.bytes.extend(std::iter::repeat_n(arrived, times.into()));
             if splits {
                 push(&mut passed.pieces, std::mem::replace(&mut current, Piece { wait: SPLIT, bytes: Vec::new() }));
             }

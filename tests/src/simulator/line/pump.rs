@@ -13,8 +13,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
-use super::noise::{GLUE, Noise, Rates};
+use super::noise::{Fate, GLUE, Noise, Rates};
 use super::pty::Port;
+use super::witness::{KEPT, Way, Witness};
 
 /// Read at once.
 const PIECE: usize = 1024;
@@ -100,12 +101,6 @@ impl Outlet for Socket {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    ToMachine,
-    ToClient,
-}
-
 /// One direction of a line.
 struct Direction {
     way: Way,
@@ -115,13 +110,15 @@ struct Direction {
     character: Option<Duration>,
     /// When the last byte has passed.
     free_at: Instant,
+    witness: Option<Witness>,
 }
 
 impl Direction {
     fn new(way: Way, shared: Arc<Shared>, baud: Option<u32>) -> Self {
         let character = baud.map(|baud| Duration::from_secs(BITS).checked_div(baud.max(1)).unwrap_or_default());
         let noise = Noise::new(Rates::default(), 0);
-        let mut direction = Self { way, shared, noise, noise_set: u64::MAX, character, free_at: Instant::now() };
+        let free_at = Instant::now();
+        let mut direction = Self { way, shared, noise, noise_set: u64::MAX, character, free_at, witness: None };
         direction.refresh();
         direction
     }
@@ -146,6 +143,16 @@ impl Direction {
         }
     }
 
+    /// Before the bytes arrive, so that whoever acts on them can be asked afterwards.
+    fn watch(&mut self, fates: &[Fate]) {
+        let Some(frames) = self.shared.frames.get() else { return };
+        let witness = self.witness.get_or_insert_with(|| Witness::new(self.way, *frames));
+        let found = witness.take(fates, Instant::now());
+        let mut altered = self.shared.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = KEPT.saturating_sub(altered.len());
+        altered.extend(found.into_iter().take(room));
+    }
+
     /// Carries bytes until one side ends.
     async fn run(mut self, mut from: impl Inlet, to: &impl Outlet, back: &impl Outlet) -> io::Result<()> {
         let mut buffer = [0; PIECE];
@@ -165,8 +172,10 @@ impl Direction {
             }
             let piece = buffer.get(..read).unwrap_or_default();
             self.counter().fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.shared.passed(self.way, read);
             self.refresh();
             let passed = self.noise.pass(piece);
+            self.watch(&passed.fates);
             if !passed.echo.is_empty() {
                 back.put(&passed.echo).await?;
             }

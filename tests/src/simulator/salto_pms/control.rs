@@ -17,6 +17,7 @@
 //! | `POST /noise` | see [`NoiseSettings`] | sets the noise of all lines |
 //! | `POST /lines/plug` | `{"plugged"}` | pulls or puts the plug of all lines |
 //! | `POST /lines/cut` | | cuts all TCP connections |
+//! | `GET /lines/altered` | | frames that noise altered unseen by the checksum: which way, the body meant and the one that arrived (hex) |
 //! | `POST /clock` | `{"advance_seconds"}` | moves the clock of server and locks |
 //! | `POST /shutdown` | | ends the process |
 //!
@@ -39,8 +40,8 @@ use super::fault::Fault;
 use super::hotel::{Card, Change, Contents, EffectKind, Encoder, Room};
 use super::life::Addresses;
 use super::{DiskFailed, Simulator};
-use crate::simulator::line::Handle;
 use crate::simulator::line::noise::NoiseSettings;
+use crate::simulator::line::{Altered, Handle};
 use crate::simulator::server::control::{Answer, Refused, not_found};
 use crate::simulator::site::card::{random_serial, read_serial};
 
@@ -78,6 +79,7 @@ pub(super) async fn serve(listener: TcpListener, simulator: Arc<Simulator>, addr
         .route("/noise", post(noise))
         .route("/lines/plug", post(plug))
         .route("/lines/cut", post(cut))
+        .route("/lines/altered", get(altered))
         .route("/clock", post(clock))
         .route("/shutdown", post(stop))
         .with_state(Arc::new(Context { simulator, addresses, lines }));
@@ -350,6 +352,11 @@ async fn cut(State(context): Shared) -> Answer {
         line.cut();
     }
     Ok(Json(json!({ "cut": context.lines.len() })))
+}
+
+async fn altered(State(context): Shared) -> Answer {
+    let all: Vec<Altered> = context.lines.iter().flat_map(Handle::altered).collect();
+    Ok(Json(json!({ "altered": all })))
 }
 
 #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Simulator, control, serve};
 use crate::simulator::line::noise::NoiseSettings;
-use crate::simulator::line::{Handle, Line, Outside};
+use crate::simulator::line::{Frames, Handle, Line, Outside};
 
 /// How long work may go on after the end was asked for.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -84,6 +84,9 @@ impl Bound {
     /// Serves until [`Simulator::shutdown`].
     pub async fn run(self, simulator: Arc<Simulator>) -> Result<(), RunError> {
         let handles: Vec<Handle> = self.lines.iter().map(Line::handle).collect();
+        for line in &handles {
+            line.watch(Frames { checksum: simulator.settings.checksum, silence: serve::SILENCE });
+        }
         let mut tasks = JoinSet::new();
         tasks.spawn(control::serve(self.control, Arc::clone(&simulator), self.addresses, handles));
         for line in self.lines {

@@ -34,6 +34,7 @@ pub const CONTROL_HELP: &str = r#"Control interface (HTTP and JSON on the contro
                             delay (+"delay_milliseconds"), split, glue, echo
   POST /lines/plug          {"plugged": true|false}
   POST /lines/cut
+  GET  /lines/altered       frames that noise altered in a way that the checksum does not show
   POST /clock               {"advance_seconds"}
   POST /shutdown
 

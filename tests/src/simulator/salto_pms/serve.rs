@@ -22,7 +22,7 @@ use super::work::{Trail, perform, unreadable};
 use crate::simulator::line::{Connection, Line};
 
 /// Bytes of one frame never lie further apart.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// Answers on their way to the line: one of the work in hand, and strays.
 const OUTCOMES: usize = 16;
 

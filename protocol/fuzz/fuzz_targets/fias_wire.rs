@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lockbridge_protocol_fuzz::check("fias_wire")(bytes));

@@ -1,0 +1,101 @@
+//! How busy a port of 9600 baud is kept while many keys are asked for at four encoders at once.
+//!
+//! Both protocols wait: SALTO's for the encoder, because one request is on the line at a time; FIAS for the acknowledgement of each
+//! record. What is left is ours.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::super::{Aim, Table};
+use super::station::{ENCODERS, Kind, Shape, Station};
+use crate::harness::guest;
+use crate::harness::pms_server::Way;
+use crate::simulator::line::Way as Direction;
+
+const BAUD: u32 = 9_600;
+/// Start bit, eight data bits, stop bit.
+const CHARACTER: Duration = Duration::from_nanos(10_000_000_000 / BAUD as u64);
+
+pub(super) async fn measure(keys: usize) -> Result<Table> {
+    let (mut rows, mut aims) = (Vec::new(), Vec::new());
+    for (kind, write_time) in [
+        (Kind::Fias, Duration::from_millis(50)),
+        (Kind::Salto, Duration::ZERO),
+        (Kind::Salto, Duration::from_millis(50)),
+    ] {
+        let burst = burst(kind, write_time, keys).await?;
+        let name = format!("{}, {} ms to write a card", kind.name(), write_time.as_millis());
+        let share = |bytes: u64| (CHARACTER * u32::try_from(bytes).unwrap_or(u32::MAX)).as_secs_f64() / burst.seconds;
+        // FIAS uses both directions at once, SALTO's protocol one of them at a time.
+        let busy = if kind == Kind::Fias { share(burst.out) } else { share(burst.out + burst.back) };
+        rows.push(vec![
+            name.clone(),
+            keys.to_string(),
+            format!("{:.2}", burst.seconds),
+            burst.out.to_string(),
+            burst.back.to_string(),
+            format!("{:.1}", busy * 100.0),
+        ]);
+        if kind == Kind::Fias || write_time.is_zero() {
+            aims.push(Aim::at_least(format!("line busy %, {name}"), busy * 100.0, 95.0));
+        }
+    }
+    Ok(Table {
+        title: format!("A burst of keys at {ENCODERS} encoders over a port of {BAUD} baud"),
+        columns: vec!["", "keys", "s", "bytes out", "bytes back", "line busy %"],
+        rows,
+        aims,
+    })
+}
+
+struct Burst {
+    seconds: f64,
+    out: u64,
+    back: u64,
+}
+
+async fn burst(kind: Kind, write_time: Duration, keys: usize) -> Result<Burst> {
+    let shape = Shape { kind, way: Way::Pty, baud: Some(BAUD), write_time, probe_interval_s: 300 };
+    let station = &Station::open(shape).await?;
+    let each = keys.div_ceil(ENCODERS);
+    let grants = try_join_all((1..=ENCODERS).map(|encoder| station.grants(encoder, each))).await?;
+    station.quiet().await?;
+    station.line.record();
+    let asked = grants.iter().zip(1..).flat_map(|(grants, encoder)| grants.iter().map(move |grant| (grant, encoder)));
+    // One key of each encoder after the other, so that all encoders begin at once.
+    let mut asked: Vec<_> = asked.enumerate().map(|(index, it)| (index % each, it)).collect();
+    asked.sort_by_key(|(place, _)| *place);
+    let begun = Instant::now();
+    let mut attempts = Vec::new();
+    for (_, (grant, encoder)) in asked.into_iter().take(keys) {
+        let name = format!("Encoder {encoder}");
+        attempts.push(guest::begin_encode(&station.site, &station.directory, grant, &name).await?);
+    }
+    for id in attempts {
+        loop {
+            let attempt = guest::attempt(&station.site, &id).await?;
+            match attempt["status"].as_str() {
+                Some("success") => break,
+                Some("pending") => tokio::time::sleep(Duration::from_millis(100)).await,
+                _ => anyhow::bail!("a key of the burst ended as {attempt}"),
+            }
+            anyhow::ensure!(begun.elapsed() < Duration::from_secs(300), "the burst does not end");
+        }
+    }
+    let passages = station.line.recorded();
+    let (first, last) = (passages.first().context("bytes")?, passages.last().context("bytes")?);
+    let count = |way: Direction| {
+        let bytes = passages.iter().filter(|passage| passage.way == way).map(|passage| passage.bytes as u64);
+        bytes.sum::<u64>()
+    };
+    // The last bytes are still to be carried when they are written down.
+    let end = CHARACTER * u32::try_from(last.bytes)?;
+    Ok(Burst {
+        seconds: (last.at - first.at + end).as_secs_f64(),
+        out: count(Direction::ToMachine),
+        back: count(Direction::ToClient),
+    })
+}
