@@ -138,7 +138,7 @@ impl Handle {
         let _already = self.shared.frames.set(frames);
     }
 
-    /// Frames that arrived with a checksum that fits, and were not those that were sent; the first [`witness::KEPT`] of them.
+    /// Frames that arrived with a checksum that fits, and were not those that were sent; as many as are kept.
     pub fn altered(&self) -> Vec<Altered> {
         self.shared.altered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
