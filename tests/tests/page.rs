@@ -57,7 +57,10 @@ fn origin(site: &Site) -> String {
 /// Keeps a picture for people, where `LOCKBRIDGE_SCREENSHOTS` says.
 async fn keep(page: &mut Page, name: &str) -> Result<()> {
     match std::env::var_os("LOCKBRIDGE_SCREENSHOTS").map(PathBuf::from) {
-        Some(folder) => page.picture(&folder.join(format!("{name}.png"))).await,
+        Some(folder) => {
+            std::fs::create_dir_all(&folder)?;
+            page.picture(&folder.join(format!("{name}.png"))).await
+        }
         None => Ok(()),
     }
 }
