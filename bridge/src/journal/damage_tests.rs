@@ -182,18 +182,14 @@ fn a_segment_without_its_head_is_read_by_what_its_records_say() {
 }
 
 #[test]
-fn a_head_of_zeros_between_two_in_use_is_not_an_unused_segment() {
-    let site = Site::with(60);
-    site.change(1, |bytes| bytes[..HEADER_BYTES].fill(0));
-    site.opens_with(&[Damage::Foreign { file: site.quarantined(1) }], &site.entries);
-}
-
-#[test]
-fn a_sector_of_zeros_costs_what_stood_in_it() {
-    let site = Site::with(60);
-    let first = site.starts[1];
-    site.change(1, |bytes| bytes[..512].fill(0));
-    site.opens_with(&[lost(first, first, Some(site.quarantined(1)))], &site.all_but(first, first));
+fn a_head_of_zeros_between_two_in_use_costs_the_segment_for_it_could_be_anybodys() {
+    let (site, other) = (Site::with(60), Site::with(90));
+    let (from, through) = (site.starts[1], site.starts[2] - 1);
+    // A segment that another store had taken back: no head, and records with good hashes.
+    let mut foreign = std::fs::read(&other.files[5]).expect("readable");
+    foreign[..HEADER_BYTES].fill(0);
+    std::fs::write(&site.files[1], foreign).expect("written");
+    site.opens_with(&[lost(from, through, None)], &site.all_but(from, through));
 }
 
 #[test]

@@ -221,24 +221,23 @@ type Sorted = (Vec<Found>, Vec<Prepared>, Vec<Damage>);
 fn sort_out(disk: &dyn Disk, found: Vec<Found>, store_id: StoreId, segment_bytes: u64) -> Result<Sorted, OpenError> {
     let ours = |found: &Found, header: &SegmentHeader| header.store_id == store_id && header.index == found.index;
     let in_use = found.iter().filter(|it| !it.quarantined && it.header.is_ok_and(|header| ours(it, &header)));
-    let (first_used, last_used) =
-        in_use.fold((u64::MAX, 0), |(first, last), it| (first.min(it.index), last.max(it.index)));
+    let last_used = in_use.map(|it| it.index).max().unwrap_or(0);
     let (mut used, mut prepared, mut damage) = (Vec::new(), Vec::new(), Vec::new());
     for found in found {
         match found.header {
             Ok(header) if ours(&found, &header) => used.push(found),
             Ok(_) if found.quarantined => {}
             Ok(_) => damage.push(Damage::Foreign { file: set_aside(disk, &found.path)? }),
-            Err(HeaderError::Unused) if !found.quarantined && !(first_used..last_used).contains(&found.index) => {
+            Err(HeaderError::Unused) if !found.quarantined => {
                 let length = found.file.length().map_err(failed("measure", &found.path))?;
-                // One before the first in use was being taken back when the process ended.
+                // One before the last in use was being taken back when the process ended. Or its head is lost; what it holds could as
+                // well be another store's, which nothing but the head tells.
                 if found.index > last_used && length == segment_bytes {
                     prepared.push(Prepared { index: found.index, path: found.path, file: found.file });
                 } else {
                     disk.remove(&found.path).map_err(failed("remove unused", &found.path))?;
                 }
             }
-            // Zeros between two in use are no unused segment: its head is lost.
             Err(_) => used.push(found),
         }
     }
