@@ -39,8 +39,9 @@ pub(super) struct Queue {
     pub(super) durable_through: u64,
     /// Bytes left for records in the active and the prepared segments.
     pub(super) room: i64,
-    /// Prepared segments: so many ends of segments may still turn out too short for the next entry.
-    pub(super) prepared: u64,
+    /// Prepared segments: so many ends of segments may still turn out too short for the next entry. Below zero for the moment
+    /// between the writer's taking one and its being counted.
+    pub(super) prepared: i64,
     /// The file system refused more.
     pub(super) full: bool,
     pub(super) closed: bool,

@@ -147,7 +147,7 @@ pub(super) fn recover(state_directory: &Path, options: JournalOptions) -> Result
     writer.commit_start().map_err(failed("write to a segment of", &directory))?;
     let prepared = shared.segments().prepared.len() as u64;
     let room = i64::try_from(prepared * shared.capacity() + writer.left()).unwrap_or(i64::MAX);
-    shared.change_room(|queue| (queue.room, queue.prepared) = (room, prepared));
+    shared.change_room(|queue| (queue.room, queue.prepared) = (room, i64::try_from(prepared).unwrap_or(i64::MAX)));
     prepare::look(&shared);
     Checkpoints::new(&shared).sweep();
     progress::note(&shared);

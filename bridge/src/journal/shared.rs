@@ -123,7 +123,7 @@ impl Shared {
     /// Most that the ends of segments can leave unused, because the next entry did not fit. Kept when all are used up too, for
     /// the markers of later starts.
     fn roll_waste(&self, queue: &Queue) -> u64 {
-        queue.prepared.max(1) * (self.options.entry_bytes + RECORD_OVERHEAD + COMMIT_BYTES) as u64
+        queue.prepared.max(1).unsigned_abs() * (self.options.entry_bytes + RECORD_OVERHEAD + COMMIT_BYTES) as u64
     }
 
     /// Changes what is left for entries, and tells everybody.

@@ -164,7 +164,7 @@ impl Writer {
         self.active = Some(Active { file, offset: 0, index });
         self.shared.change_room(|queue| {
             queue.room -= left;
-            queue.prepared = queue.prepared.saturating_sub(1);
+            queue.prepared -= 1;
         });
         self.shared.segments_changed.notify_all();
         Ok(())
