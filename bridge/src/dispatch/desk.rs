@@ -4,6 +4,7 @@
 //! in which a card is written, so from the first byte on people are told to present the card and to leave it there until the
 //! end is known.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockbridge_protocol::ids::CommandId;
@@ -12,11 +13,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::ControlError;
+use super::effect::{Ended, probe};
 use super::engine::{Engine, EngineError};
 use super::finish::Detail;
 use super::work::error;
 use crate::command::machine::Event;
+use crate::limits::CALL_GRACE;
 use crate::state::fold::Phase;
+use crate::system::{Effect, OperationError, Probe};
 
 /// Why the next in line waits although the encoder is free.
 pub(super) const CARD_REMOVAL: &str = "card_removal";
@@ -48,6 +52,11 @@ pub struct EncoderJob {
     pub stage: EncoderStage,
     /// 0: at the encoder; 1: the next one.
     pub position: u32,
+}
+
+/// Whether an error at an encoder leaves open what the encoder does now.
+pub(super) fn is_fault(error: &OperationError) -> bool {
+    error.effect == Effect::Unknown || error.code == "encoder_communication_timeout"
 }
 
 impl Engine {
@@ -115,6 +124,25 @@ impl Engine {
         let until = freed + system.config.card_removal;
         let waited = |id: CommandId| self.queue.get(&id).is_some_and(|slot| slot.received < freed);
         (self.clock.since_boot() < until && self.queue.at_encoder(&slot.lane.0, encoder).any(waited)).then_some(until)
+    }
+
+    /// After a fault an encoder is not given to the next one before the way to it was tried (rule B10). No protocol here has
+    /// a reset for encoders, and asking one itself would make it wait for a card: what there is, is that the lock system,
+    /// asked anew, answers. A job that its side still waits with shows there as "busy", which adapters wait out.
+    pub(super) fn try_encoder(&mut self, lock_system: &str, encoder: &str) {
+        let Some(system) = self.systems.get_mut(lock_system) else { return };
+        system.leases.insert(encoder.to_owned());
+        let (adapter, deadline) = (Arc::clone(&system.adapter), system.config.call_timeout + CALL_GRACE);
+        let (lock_system, encoder) = (lock_system.to_owned(), encoder.to_owned());
+        self.effects.spawn(async move { Ended::EncoderTried(lock_system, encoder, probe(adapter, deadline).await) });
+    }
+
+    /// Whatever came of it, the encoder is free: a lock system that does not answer refuses the next job by itself.
+    pub(super) fn encoder_tried(&mut self, lock_system: &str, encoder: &str, result: Result<Probe, OperationError>) {
+        if let Some(system) = self.systems.get_mut(lock_system) {
+            system.leases.remove(encoder);
+        }
+        self.probed(lock_system, result);
     }
 
     /// Of a command that holds its encoder.

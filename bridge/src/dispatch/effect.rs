@@ -21,6 +21,8 @@ pub(super) enum Ended {
     Performed(CommandId, u32, Result<Performed, OperationError>),
     /// The holder was observed to find out what came of an attempt.
     Answered(CommandId, Result<UserObservation, OperationError>),
+    /// The way to an encoder (lock system, encoder) was tried after a fault there.
+    EncoderTried(String, String, Result<Probe, OperationError>),
 }
 
 /// Nobody answered in time.
@@ -44,6 +46,11 @@ pub(super) async fn observe(
     timeout(deadline, adapter.observe_user(&user_id))
         .await
         .unwrap_or_else(|_| Err(silent("observing the user", Effect::None)))
+}
+
+/// Asks the lock system whether it is there.
+pub(super) async fn probe(adapter: Arc<dyn LockSystem>, deadline: Duration) -> Result<Probe, OperationError> {
+    timeout(deadline, adapter.probe()).await.unwrap_or_else(|_| Err(silent("the probe", Effect::None)))
 }
 
 /// Carries out the steps of an attempt. Once a step had its effect, the failure of a later one is not "no effect".
@@ -94,8 +101,7 @@ pub(super) fn perform(
                 }
             }
             Steps::Probe => {
-                let probe = timeout(deadline, adapter.probe()).await;
-                let probe = probe.unwrap_or_else(|_| Err(silent("the probe", Effect::None)))?;
+                let probe = probe(adapter, deadline).await?;
                 let skew = probe.clock_skew_s.map(|skew| format!(", clock {}", Probe::clock_words(skew)));
                 let detail = format!("reachable; version {}{}", probe.version, skew.unwrap_or_default());
                 Ok(Performed { detail, ..Performed::default() })

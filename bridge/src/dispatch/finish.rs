@@ -11,6 +11,7 @@ use lockbridge_protocol::proto::tunnel::{
 use prost::Message;
 
 use super::begin::Loaded;
+use super::desk::is_fault;
 use super::effect::Ended;
 use super::engine::{Engine, EngineError};
 use super::work::{Change, Fate, user_of};
@@ -60,6 +61,10 @@ impl Engine {
             Ended::Observed(id, result) => self.observed(id, result).await,
             Ended::Performed(id, attempt, result) => self.performed(id, attempt, result).await,
             Ended::Answered(id, result) => self.answered(id, result).await,
+            Ended::EncoderTried(lock_system, encoder, result) => {
+                self.encoder_tried(&lock_system, &encoder, result);
+                Ok(())
+            }
         }
     }
 
@@ -108,6 +113,9 @@ impl Engine {
         }
         if let Some(encoder) = running.as_ref().and_then(|running| running.encoder.as_deref()) {
             self.note_encoder(&loaded.record.lock_system, encoder, &result);
+            if result.as_ref().is_err_and(is_fault) {
+                self.try_encoder(&loaded.record.lock_system, encoder);
+            }
         }
         let work = running.and_then(|running| running.work);
         match result {

@@ -86,3 +86,39 @@ async fn on_site_what_has_not_begun_is_taken_back_and_nothing_else() {
     bench.wait(LONG).await;
     assert_eq!(bench.system.site().calls, ["encode u1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_fault_an_encoder_is_used_again_once_the_lock_system_answers() {
+    let mut bench = Bench::new();
+    bench.guests(&["u1", "u2"]).await;
+    bench.system.site().script.push_back(Script::SilentNothing);
+    let first = bench.give(encode("u1")).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.system.site().probe_pause = Duration::from_secs(5);
+    bench.until(first, CommandState::InDoubt).await;
+    let second = bench.give(encode("u2")).await;
+    bench.wait(Duration::from_secs(4)).await;
+    assert_eq!(bench.place(second).await, Some((EncoderStage::Waiting, 1)), "the way to the encoder is being tried");
+    assert_eq!(bench.system.site().calls, ["encode u1"]);
+    bench.until(second, CommandState::Succeeded).await;
+    assert_eq!(bench.system.site().calls, ["encode u1", "encode u2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_system_that_is_gone_after_a_fault_refuses_and_blocks_no_encoder() {
+    let mut bench = Bench::new();
+    bench.guests(&["u1", "u2"]).await;
+    bench.system.site().script.push_back(Script::SilentNothing);
+    let first = bench.give(encode("u1")).await;
+    bench.wait(Duration::from_secs(1)).await;
+    bench.system.site().reachable = false;
+    bench.until(first, CommandState::InDoubt).await;
+    let refused = bench.give(encode("u2")).await;
+    let update = bench.until(refused, CommandState::Failed).await;
+    assert_eq!(update.error.expect("why").code, "bridge_disconnected");
+    bench.system.site().reachable = true;
+    bench.wait(Duration::from_secs(10)).await;
+    let again = bench.give(encode("u2")).await;
+    bench.until(again, CommandState::Succeeded).await;
+    assert_eq!(bench.system.site().calls, ["encode u1", "encode u2"]);
+}

@@ -211,6 +211,8 @@ pub(super) struct Site {
     /// Names of operations in the order they arrived.
     pub(super) calls: Vec<String>,
     pub(super) reachable: bool,
+    /// Before a probe is answered.
+    pub(super) probe_pause: Duration,
     /// Readings of the event log that were begun, and whether there is something in it.
     pub(super) readings: u32,
     pub(super) has_events: bool,
@@ -366,6 +368,8 @@ impl LockSystem for FakeSystem {
 
     fn probe(&self) -> BoxFuture<'_, Result<Probe, OperationError>> {
         Box::pin(async {
+            let pause = self.site().probe_pause;
+            tokio::time::sleep(pause).await;
             if self.site().reachable {
                 Ok(Probe::default())
             } else {
