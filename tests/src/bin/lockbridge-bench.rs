@@ -90,7 +90,7 @@ enum Bench {
     Codec,
     /// The front desk's wires: from a command to the first byte, how busy a slow port is kept, and how soon a line is used again.
     Lines {
-        /// Keys measured one by one, for each kind of line.
+        /// Keys measured one by one, for each kind of line; 0 leaves this out, as with the others.
         #[arg(long, default_value_t = 200, value_name = "COUNT")]
         samples: usize,
         /// Keys of the burst.

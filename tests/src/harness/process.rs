@@ -37,6 +37,8 @@ impl Process {
         let errors = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let mut child = Command::new(program)
             .args(arguments)
+            // As in the unit: what memory is measured to be is what it will be.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use tokio::time::Instant;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::{Aim, Table};
 use super::station::{ENCODERS, Kind, Shape, Station};
-use crate::harness::guest;
 use crate::harness::pms_server::Way;
 use crate::simulator::line::Way as Direction;
 
 const BAUD: u32 = 9_600;
+/// Keys asked for and not told yet. Enough for every encoder to have its next one at hand; all 200 at once would wait longer than
+/// the half minute after which a card that nobody began is given up.
+const AHEAD: usize = ENCODERS * 8;
 /// Start bit, eight data bits, stop bit.
 const CHARACTER: Duration = Duration::from_nanos(10_000_000_000 / BAUD as u64);
 
@@ -68,23 +70,10 @@ async fn burst(kind: Kind, write_time: Duration, keys: usize) -> Result<Burst> {
     // One key of each encoder after the other, so that all encoders begin at once.
     let mut asked: Vec<_> = asked.enumerate().map(|(index, it)| (index % each, it)).collect();
     asked.sort_by_key(|(place, _)| *place);
-    let begun = Instant::now();
-    let mut attempts = Vec::new();
-    for (_, (grant, encoder)) in asked.into_iter().take(keys) {
-        let name = format!("Encoder {encoder}");
-        attempts.push(guest::begin_encode(&station.site, &station.directory, grant, &name).await?);
-    }
-    for id in attempts {
-        loop {
-            let attempt = guest::attempt(&station.site, &id).await?;
-            match attempt["status"].as_str() {
-                Some("success") => break,
-                Some("pending") => tokio::time::sleep(Duration::from_millis(100)).await,
-                _ => anyhow::bail!("a key of the burst ended as {attempt}"),
-            }
-            anyhow::ensure!(begun.elapsed() < Duration::from_secs(300), "the burst does not end");
-        }
-    }
+    let asking = asked.into_iter().take(keys).map(async |(_, (grant, encoder))| station.key(grant, encoder).await);
+    tokio::time::timeout(Duration::from_secs(300), stream::iter(asking).buffer_unordered(AHEAD).try_collect::<Vec<()>>())
+        .await
+        .context("the burst does not end")??;
     let passages = station.line.recorded();
     let (first, last) = (passages.first().context("bytes")?, passages.last().context("bytes")?);
     let count = |way: Direction| {
