@@ -61,6 +61,7 @@ async fn a_site_from_installation_to_purge() -> Result<()> {
 
     install(&house).await.context("installation")?;
     set_up(&mut house).await.context("setting up")?;
+    adapter_names(&house.machine).await.context("the names of adapters")?;
     serial(&house, line.master.into()).await.context("the serial line")?;
     hangs(&house).await.context("the watchdog")?;
     cut_link(&mut house).await.context("the cut link")?;
@@ -155,6 +156,35 @@ async fn set_up(house: &mut House) -> Result<()> {
 
     let grant = house.grant("Ada Example").await?;
     house.encode(&grant).await?;
+    Ok(())
+}
+
+/// The installed rule, with consoles in the place of adapters that no machine here has: one with a serial number, one that is
+/// only known by its socket, and one that is no business of the rule.
+async fn adapter_names(machine: &Machine) -> Result<()> {
+    let rules = "/run/udev/rules.d";
+    let adapters =
+        "KERNEL==\"tty1\", ENV{ID_SERIAL_SHORT}=\"A10012345\"\nKERNEL==\"tty2\", ENV{ID_PATH_TAG}=\"pci-usb-0_2\"\n";
+    machine.succeed(&["mkdir", "-p", rules]).await?;
+    machine.run_with_input(&["tee", &format!("{rules}/10-adapters.rules")], adapters).await?;
+    let installed = "/usr/lib/udev/rules.d/60-lockbridge.rules";
+    machine.shell(&format!("sed 's/ttyUSB\\*|ttyACM\\*/tty1|tty2/' {installed} > {rules}/60-lockbridge.rules")).await?;
+    let ids = machine.shell("id -u lockbridge; getent group lockbridge-serial | cut -d: -f3").await?;
+    let (owner, group) = ids.trim().split_once('\n').context("a user and a group")?;
+    let wanted = [format!("OWNER {owner}"), format!("GROUP {group}"), "MODE 0660".to_owned()];
+    for (device, name) in [("tty1", "A10012345"), ("tty2", "pci-usb-0_2"), ("tty3", "")] {
+        let tried = machine.run(&["udevadm", "test", "--action=add", &format!("/sys/class/tty/{device}")]).await?;
+        let said = format!("{}{}", tried.stdout, tried.stderr);
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("60-lockbridge.rules:")).collect();
+        let has = |what: &str| ours.iter().any(|line| line.ends_with(what));
+        if name.is_empty() {
+            ensure!(!has("MODE 0660") && !said.contains("lockbridge/encoder"), "{device} was taken: {ours:#?}");
+        } else {
+            ensure!(wanted.iter().all(|what| has(what)), "{device}: {wanted:?} in {ours:#?}");
+            ensure!(has(&format!("LINK 'lockbridge/encoder-{name}'")), "{device}: {ours:#?}");
+        }
+    }
+    machine.shell(&format!("rm -r {rules} /dev/lockbridge; udevadm control --reload || true")).await?;
     Ok(())
 }
 

@@ -71,9 +71,12 @@ async fn burst(kind: Kind, write_time: Duration, keys: usize) -> Result<Burst> {
     let mut asked: Vec<_> = asked.enumerate().map(|(index, it)| (index % each, it)).collect();
     asked.sort_by_key(|(place, _)| *place);
     let asking = asked.into_iter().take(keys).map(async |(_, (grant, encoder))| station.key(grant, encoder).await);
-    tokio::time::timeout(Duration::from_secs(300), stream::iter(asking).buffer_unordered(AHEAD).try_collect::<Vec<()>>())
-        .await
-        .context("the burst does not end")??;
+    tokio::time::timeout(
+        Duration::from_secs(300),
+        stream::iter(asking).buffer_unordered(AHEAD).try_collect::<Vec<()>>(),
+    )
+    .await
+    .context("the burst does not end")??;
     let passages = station.line.recorded();
     let (first, last) = (passages.first().context("bytes")?, passages.last().context("bytes")?);
     let count = |way: Direction| {
