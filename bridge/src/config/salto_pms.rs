@@ -203,14 +203,19 @@ fn areas(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsArea
 
 fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
     let encoders = super::salto_space::encoders(section);
-    for encoder in &encoders {
+    check_encoders(section, &encoders);
+    encoders
+}
+
+/// Notes encoders that no request could name.
+pub(super) fn check_encoders(section: &mut Section, encoders: &[EncoderConfig]) {
+    for encoder in encoders {
         let read = Request::ReadCard { encoder: encoder.name.clone(), handling: Handling::Retain };
         if let Err(unusable) = read.write() {
             let found = format!("{:?}: {unusable}", encoder.name);
             section.problem("encoders", Some(&found), "names that the protocol can carry");
         }
     }
-    encoders
 }
 
 fn operator(section: &mut Section, with_mark: bool) -> String {

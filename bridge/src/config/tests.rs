@@ -313,6 +313,10 @@ fn a_pms_line_joins_a_space_server() {
     let pms = only_pms(&joined);
     assert_eq!((pms.rooms[0].name.as_str(), pms.rooms[0].entrance.as_str()), ("101", "D101"));
     assert!(pms.encoders.is_empty());
+    let problems =
+        Site::new(&joined.replace("[lock_system.main.pms]", "encoders = [\"Désk\"]\n[lock_system.main.pms]"))
+            .problems();
+    assert!(problems.iter().any(|problem| problem.key == "lock_system.main.encoders"), "{problems:?}");
 }
 
 #[test]

@@ -248,6 +248,8 @@ pub struct Probe {
     pub version: String,
     /// Server clock minus ours in seconds, when it tells its time.
     pub clock_skew_s: Option<i64>,
+    /// What is wrong with the line to hotel keys beside the server; the server itself answers. `None`: nothing, or no line.
+    pub line_problem: Option<String>,
 }
 
 impl Probe {

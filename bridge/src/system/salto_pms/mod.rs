@@ -260,16 +260,6 @@ impl SaltoPms {
 
     /// Rooms, further doors and encoders: nobody can be asked for them, so they are what the configuration says.
     fn inventory(&self) -> Vec<InventoryItem> {
-        let entrance = |id: &str, name: &str, is_room: bool| InventoryItem {
-            external_id: id.to_owned(),
-            display_name: name.to_owned(),
-            kind: Some(Kind::Entrance(ObservedEntrance {
-                can_unlock_with_card: true,
-                can_belong_to_reservation: is_room,
-                ..ObservedEntrance::default()
-            })),
-            ..InventoryItem::default()
-        };
         let rooms = self.config.rooms.iter().map(|room| entrance(&room.entrance, &room.display_name, true));
         let areas = self.config.areas.iter().map(|area| entrance(&area.entrance, &area.display_name, false));
         let encoders = self.config.encoders.iter().map(|encoder: &EncoderConfig| InventoryItem {
@@ -279,6 +269,20 @@ impl SaltoPms {
             ..InventoryItem::default()
         });
         rooms.chain(areas).chain(encoders).collect()
+    }
+}
+
+/// A door that nobody but the configuration tells of.
+pub fn entrance(id: &str, name: &str, is_room: bool) -> InventoryItem {
+    InventoryItem {
+        external_id: id.to_owned(),
+        display_name: name.to_owned(),
+        kind: Some(Kind::Entrance(ObservedEntrance {
+            can_unlock_with_card: true,
+            can_belong_to_reservation: is_room,
+            ..ObservedEntrance::default()
+        })),
+        ..InventoryItem::default()
     }
 }
 

@@ -134,13 +134,21 @@ impl SaltoSpace {
     }
 
     async fn ask_server(&self) -> Result<Probe, OperationError> {
-        let info = self.read(&GetInfo, "ask the server for its version").await?;
+        let (info, line_problem) =
+            tokio::join!(self.read(&GetInfo, "ask the server for its version"), self.line_problem());
+        let info = info?;
         let skew_ms = info
             .time
             .and_then(|local| self.time.moment(local))
             .map(|moment| moment.saturating_sub(self.clock.wall_ms()));
         let version = format!("{} {}", info.protocol, info.version);
-        Ok(Probe { version: version.trim().to_owned(), clock_skew_s: skew_ms.map(|ms| ms / 1000) })
+        Ok(Probe { version: version.trim().to_owned(), clock_skew_s: skew_ms.map(|ms| ms / 1000), line_problem })
+    }
+
+    /// Asks the line for hotel keys, too: rights go on without it, but somebody has to hear of it before the next guest does.
+    async fn line_problem(&self) -> Option<String> {
+        let asked = self.pms.as_ref()?.probe().await;
+        asked.err().map(|error| format!("{}: no keys for rooms can be made", error.message))
     }
 
     async fn unlock(&self, entrance: &str, until: Instant) -> Result<Performed, OperationError> {
@@ -191,10 +199,11 @@ impl SaltoSpace {
     }
 
     async fn perform_operation(&self, operation: Operation, limit: Duration) -> Result<Performed, OperationError> {
+        // Counted from here: what the line took is gone for the server.
+        let until = Instant::now() + limit;
         if let Some(performed) = self.at_room(&operation, limit).await {
             return performed;
         }
-        let until = Instant::now() + limit;
         match operation {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
