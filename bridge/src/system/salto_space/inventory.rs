@@ -18,6 +18,7 @@ use super::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use super::session::SessionError;
 use super::{SaltoSpace, mapping};
 use crate::config::AccessLevelConfig;
+use crate::system::salto_pms;
 use crate::system::{Intake, OperationError, Retry};
 
 const UNEXPECTED_ELEMENTS: i64 = 501;
@@ -96,8 +97,9 @@ impl SaltoSpace {
                 "The server lists no such door, so this authorisation can be granted to nobody: `entrance` is its ExtDoorID."
             );
         }
+        let mobile = pms.is_some_and(|pms| pms.mobile_keys);
         let rooms = pms.into_iter().flat_map(|pms| &pms.rooms).filter(|room| !listed.contains(&room.entrance));
-        rooms.map(|room| super::super::salto_pms::entrance(&room.entrance, &room.display_name, true))
+        rooms.map(move |room| salto_pms::entrance(&room.entrance, &room.display_name, (true, mobile)))
     }
 
     /// Communication state of online doors, by *name*, for that is how the server lists them. Servers without online doors
@@ -129,7 +131,11 @@ impl SaltoSpace {
             kind: Some(Kind::Entrance(ObservedEntrance {
                 online: communication == CommunicationStatus::Communicating,
                 can_unlock_with_card: true,
-                can_unlock_with_mobile_key: self.config.mobile_keys,
+                // Rights at a room live on keys, which come over the line, for phones too.
+                can_unlock_with_mobile_key: match &self.config.pms {
+                    Some(pms) if is_room => pms.mobile_keys,
+                    _ => self.config.mobile_keys,
+                },
                 // An offline door has "unknown" in all fields; an online one that is out of reach now is still online.
                 can_unlock_remotely: communication != CommunicationStatus::Unknown,
                 can_belong_to_reservation: is_room,

@@ -181,7 +181,7 @@ impl SaltoSpace {
         let pms = self.pms.as_ref()?;
         match operation {
             Operation::Encode { key, .. } if matches!(key.kind, KeyKind::New | KeyKind::Copy) => {}
-            Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {}
+            Operation::SendKey { .. } | Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {}
             Operation::ReadCard { .. } => {
                 let read = pms.at_room(operation, limit).await?;
                 let told = match &read {
@@ -208,6 +208,10 @@ impl SaltoSpace {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
             Operation::Encode { user_id, encoder, key } => self.encode(&user_id, &encoder, key.kind, until).await,
+            Operation::SendKey { .. } => {
+                let message = "over SHIP no keys for rooms are sent to phones; nothing was sent".to_owned();
+                Err(refused(UNCATEGORIZED, message, Retry::Never))
+            }
             Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
                 UNCATEGORIZED,
                 format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
@@ -230,7 +234,7 @@ impl LockSystem for SaltoSpace {
     /// question tells *this* attempt from another, so doubt is settled by comparing before and after, not by repeating.
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
-            Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
+            Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. } => EffectClass::Blind,
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }
