@@ -18,7 +18,7 @@ const WRITE_USER: &str = "SaltoDBUser.InsertOrUpdate";
 const TOLD: Duration = Duration::from_secs(45);
 
 /// Code, file and test that provokes it.
-const PROVOKED: [(&str, &str, &str); 32] = [
+const PROVOKED: [(&str, &str, &str); 33] = [
     ("connecting", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("dns", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("internet", "tests/tests/operation.rs", "without_the_cloud_the_bridge_is_live_and_ready_and_says_what_is_missing"),
@@ -47,6 +47,7 @@ const PROVOKED: [(&str, &str, &str); 32] = [
     ("lock_licence", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
     ("lock_protocol", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
     ("lock_clock", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
+    ("lock_line", "tests/tests/salto_joined.rs", "a_line_that_is_down_stops_hotel_keys_and_nothing_else"),
     ("encoder", "tests/tests/reasons.rs", "an_encoder_without_an_answer_is_told_until_it_answers"),
     ("front_desk", "tests/tests/front_desk.rs", "a_wire_that_nobody_answers_is_told_until_somebody_does"),
     ("disk_low", "tests/tests/reasons.rs", "a_disk_with_less_than_its_reserve_is_told"),

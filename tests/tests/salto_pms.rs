@@ -22,8 +22,12 @@ struct House {
 }
 
 async fn house(way: Way) -> Result<House> {
+    house_with(way, "").await
+}
+
+async fn house_with(way: Way, more: &str) -> Result<House> {
     let server = PmsServer::start(&["--card-wait", "1500"]).await?;
-    let tables = server.lock_system(way, QUICK);
+    let tables = server.lock_system(way, &format!("{QUICK}{more}"));
     let site = Site::running(SiteOptions { tables, ..SiteOptions::default() }).await?;
     let directory = until("the hotel at the API", Duration::from_secs(20), async || {
         let directory = Directory::read(&site).await.map_err(|error| format!("{error:#}"))?;
@@ -88,6 +92,111 @@ impl House {
         });
         Ok(found.await?)
     }
+}
+
+impl House {
+    /// A grant whose holder asks for a key on the phone.
+    async fn mobile_stay(&self, name: &str, phone: Option<&str>, reservation: &str) -> Result<Grant> {
+        let person = json!({
+            "user_identity": { "full_name": name, "phone_number": phone },
+            "reservation_key": reservation,
+            "requested_access_methods": [{ "mode": "mobile_key" }],
+        });
+        guest::grant_to(&self.site, &self.directory, name, person, &["Hotel 101"]).await
+    }
+
+    async fn is_issued(&self, grant: &Grant) -> Result<()> {
+        guest::method(&self.site, grant, "an issued key", |method| method["is_issued"] == true).await.map(drop)
+    }
+
+    /// How many keys came to a phone, by its own count.
+    async fn received(&self, phone: &str) -> Result<u64> {
+        let phones = self.server.control.get("/phones").await?;
+        Ok(phones["phones"][phone]["keys_received"].as_u64().unwrap_or(0))
+    }
+
+    async fn phone_opens(&self, phone: &str) -> Result<bool> {
+        let answer = self.server.control.post("/doors/present", json!({ "phone": phone, "room": "101" })).await?;
+        answer["opened"].as_bool().with_context(|| answer.to_string())
+    }
+}
+
+#[tokio::test]
+async fn a_grant_with_a_mobile_key_is_a_key_on_the_phone_and_nothing_more() -> Result<()> {
+    let house = house_with(Way::Tcp, "mobile_keys = true\n").await?;
+    let (ada, bob) = ("+34600000001", "+34600000002");
+    let nobody = house.mobile_stay("Eve Example", None, "R-1").await?;
+    let failed = guest::method(&house.site, &nobody, "an error", |method| {
+        method["errors"].as_array().is_some_and(|errors| !errors.is_empty())
+    });
+    let failed = failed.await?;
+    assert!(failed["errors"].to_string().contains("phone_number"), "{failed}");
+    assert_eq!(house.server.effects().await?, Vec::<Value>::new());
+    house.delete(&nobody).await?;
+
+    let first = house.mobile_stay("Ada Example", Some(ada), "R-1").await?;
+    house.is_issued(&first).await?;
+    let second = house.mobile_stay("Bob Example", Some(bob), "R-1").await?;
+    house.is_issued(&second).await?;
+    let effects = house.server.effects().await?;
+    let commands: Vec<&str> = effects.iter().filter_map(|effect| effect["command"].as_str()).collect();
+    assert_eq!(commands, ["CNM", "CCM"], "{effects:?}");
+    assert_eq!((house.received(ada).await?, house.received(bob).await?), (1, 1));
+    assert!(house.phone_opens(ada).await? && house.phone_opens(bob).await?);
+
+    // A lost answer: the key came, nobody knows, and no second one is sent.
+    let carol = "+34600000003";
+    house.server.fault(json!({ "kind": "never_answer", "perform": true, "request": "CCM" })).await?;
+    let third = house.mobile_stay("Carol Example", Some(carol), "R-1").await?;
+    let doubt = house.doubt().await?;
+    assert!(doubt["advice"].as_str().is_some_and(|advice| advice.contains("phone")), "{doubt}");
+    let id = doubt["command"]["command_id"].as_str().context("an id")?;
+    let (code, _, said) = house.site.bridge_command(&["doubt", "resolve", id, "done"]).await?;
+    assert_eq!(code, 0, "{said}");
+    house.is_issued(&third).await?;
+    assert_eq!((house.received(carol).await?, house.server.count("mobile_key").await?), (1, 3));
+
+    for grant in [&first, &second] {
+        house.delete(grant).await?;
+    }
+    assert_eq!(house.server.count("checked_out").await?, 0, "the stay has a key left");
+    house.delete(&third).await?;
+    assert_eq!(house.server.count("checked_out").await?, 1);
+    assert_eq!(house.server.count("mobile_key").await?, 3);
+    assert_eq!(house.doubts().await?, Vec::<Value>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_happens_at_a_door_is_told_once() -> Result<()> {
+    let mut house = house_with(Way::Tcp, "audit_doors = [\"101\"]\naudit_every_s = 5\n").await?;
+    let grant = house.stay("Ada Example", &["Hotel 101"], "R-1").await?;
+    let key = house.key(&grant).await?;
+    assert!(house.server.opens(&key, "101").await?);
+    let unlocked = async |house: &House| -> Result<usize> {
+        let body = json!({ "event_type": "lock.unlocked", "since": "2020-01-01T00:00:00Z" });
+        let answer = house.site.api.post("/events/list", body).await?;
+        Ok(answer["events"].as_array().map_or(0, Vec::len))
+    };
+    let told = async |house: &House, wanted: usize| {
+        until("events of the door", Duration::from_secs(30), async || {
+            match unlocked(house).await.map_err(|error| format!("{error:#}"))? {
+                count if count == wanted => Ok(()),
+                count => Err(format!("{count} events, not {wanted}")),
+            }
+        })
+        .await
+    };
+    told(&house, 1).await?;
+    house.site.kill_bridge().await?;
+    assert!(house.server.opens(&key, "101").await?, "while nobody reads");
+    house.site.start_bridge().await?;
+    told(&house, 2).await?;
+    // The front desk has the line when it wants it.
+    let other = house.stay("Bob Example", &["Hotel 101"], "R-1").await?;
+    house.key(&other).await?;
+    assert_eq!(unlocked(&house).await?, 2);
+    Ok(())
 }
 
 async fn a_stay(way: Way) -> Result<()> {

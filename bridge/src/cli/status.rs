@@ -16,7 +16,7 @@ const HOPS: [(&str, &[&str]); 9] = [
     ("TLS", &["tls_intercepted", "tls"]),
     ("cloud", &["hub_refused", "hub_silent", "clock", "clock_untrusted"]),
     ("identity", &["not_enrolled", "identity", "quarantine"]),
-    ("lock server", &["lock_server", "lock_login", "lock_licence", "lock_protocol", "lock_clock"]),
+    ("lock server", &["lock_server", "lock_login", "lock_licence", "lock_protocol", "lock_clock", "lock_line"]),
     ("encoder", &["encoder"]),
     ("disk", &["disk", "disk_low", "journal_damaged", "state_in_memory", "state_rebuilt", "inbox_full", "outbox_full"]),
     ("doubt", &["doubt", "lane_gap"]),

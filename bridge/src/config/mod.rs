@@ -21,7 +21,7 @@ pub use findings::{Effective, Problem};
 pub use front_desk::FrontDeskConfig;
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
 pub(crate) use salto_pms::MARK_CHARACTERS;
-pub use salto_pms::{PmsArea, PmsRoom, SaltoPmsConfig};
+pub use salto_pms::{AuditDoor, PmsArea, PmsRoom, SaltoPmsConfig};
 pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,

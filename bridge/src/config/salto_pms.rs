@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lockbridge_protocol::line::Checksum;
+use lockbridge_protocol::salto_pms::audit::DateOrder;
 use lockbridge_protocol::salto_pms::authorisation::Authorisations;
 use lockbridge_protocol::salto_pms::client::Settings;
 use lockbridge_protocol::salto_pms::limits::OPERATOR_CHARACTERS;
-use lockbridge_protocol::salto_pms::request::{Handling, Request, ReturnSerial};
+use lockbridge_protocol::salto_pms::request::{AuditStep, Handling, Request, ReturnSerial};
 
 use super::line::{LINE_KEYS, endpoint};
 use super::section::Section;
@@ -19,7 +20,8 @@ use crate::link::{Endpoint, Limits};
 const OWN_KEYS: &str = "encoders, rooms, authorisations, checksum, enquire_first, enquiries, enquiry_pause_ms, \
                         reply_timeout_ms, answer_timeout_s, busy_pause_ms, resends, answer_refusals, silence_ms, hold_s, \
                         late_answers_survive_reconnect, card_handling, return_serial, operator, operator_mark, \
-                        trust_encoder_errors, check_out, change_stays, early_keys";
+                        trust_encoder_errors, check_out, change_stays, early_keys, mobile_keys, \
+                        audit_doors, audit_every_s, date_order";
 
 /// All keys of this part.
 pub(super) fn keys() -> String {
@@ -28,6 +30,8 @@ pub(super) fn keys() -> String {
 
 /// What a mark adds to the name of the operator: a space and eight characters.
 pub(crate) const MARK_CHARACTERS: usize = 9;
+/// Doors whose trail is read at most: every record is a request of its own on a line that the front desk needs.
+const AUDIT_DOORS: usize = 32;
 /// Names that answers use for classes of cards: a room of that name could not be told from them.
 const CARD_CLASSES: [&str; 4] = ["LM", "LR", "LC", "LD"];
 
@@ -70,6 +74,14 @@ pub struct SaltoPmsConfig {
     pub change_stays: bool,
     /// A key for the next stay may be made while the present one lasts. Default false.
     pub early_keys: bool,
+    /// Doors whose audit trail is read. Default: none. Not in the joined form, where SHIP tells events.
+    pub audit_doors: Vec<AuditDoor>,
+    /// Pause between readings. Default 60 s.
+    pub audit_pause: Duration,
+    /// Which number of a date in the trail comes first; a setting of the server. Default: the day.
+    pub date_order: DateOrder,
+    /// Keys are sent to phones, too (CNM, CCM). Default false: a licence of its own is needed at the server.
+    pub mobile_keys: bool,
 }
 
 /// A room.
@@ -94,6 +106,15 @@ pub struct PmsArea {
     pub display_name: String,
 }
 
+/// A door whose audit trail is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditDoor {
+    /// Exact spelling at the Salto server.
+    pub name: String,
+    /// The entrance that it is for the cloud; that of the room of this name, or the name, when not given.
+    pub entrance: String,
+}
+
 /// Reads this part. `joined`: encoders are named by the SALTO Space system around it.
 pub(super) fn validate(section: &mut Section, joined: bool) -> Option<SaltoPmsConfig> {
     let line = endpoint(section, "tcp");
@@ -104,6 +125,13 @@ pub(super) fn validate(section: &mut Section, joined: bool) -> Option<SaltoPmsCo
     let mut entrances = BTreeSet::new();
     let rooms = rooms(section, &mut entrances);
     let areas = areas(section, &mut entrances);
+    let audit_doors = audit_doors(section, &rooms, joined);
+    let audit_pause = Duration::from_secs(section.number("audit_every_s", 5..=3_600, 60));
+    let date_order = section.choice(
+        "date_order",
+        &[("day_month", DateOrder::DayMonth), ("month_day", DateOrder::MonthDay)],
+        "day_month",
+    );
     let encoders = if joined { Vec::new() } else { encoders(section) };
     let handling = section.choice(
         "card_handling",
@@ -135,6 +163,10 @@ pub(super) fn validate(section: &mut Section, joined: bool) -> Option<SaltoPmsCo
         check_out: section.flag("check_out", true),
         change_stays: section.flag("change_stays", true),
         early_keys: section.flag("early_keys", false),
+        audit_doors,
+        audit_pause,
+        date_order: date_order?,
+        mobile_keys: section.flag("mobile_keys", false),
     })
 }
 
@@ -201,16 +233,54 @@ fn areas(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsArea
     areas
 }
 
+fn audit_doors(section: &mut Section, rooms: &[PmsRoom], joined: bool) -> Vec<AuditDoor> {
+    let mut names = BTreeSet::new();
+    let mut doors = Vec::new();
+    for mut item in section.items("audit_doors", "name", "a list of door names, spelled as at the Salto server") {
+        let name = item.required("name", "the door's name, spelled as at the Salto server");
+        let entrance = item.text("entrance");
+        if let Some(name) = name {
+            let request = Request::Audit { step: AuditStep::First, door: name.clone() };
+            if let Err(unusable) = request.write() {
+                let found = format!("{name:?}: {unusable}");
+                item.problem("name", Some(&found), "a name that the protocol can carry");
+            } else if !names.insert(name.clone()) {
+                item.problem("name", Some(&format!("{name:?} again")), "each door once");
+            }
+            let of_room = rooms.iter().find(|room| room.name == name).map(|room| room.entrance.clone());
+            doors.push(AuditDoor { entrance: entrance.or(of_room).unwrap_or_else(|| name.clone()), name });
+        }
+        item.finish("name, entrance");
+    }
+    if doors.len() > AUDIT_DOORS {
+        let found = format!("{} doors", doors.len());
+        section.problem(
+            "audit_doors",
+            Some(&found),
+            &format!("at most {AUDIT_DOORS}: they are read one record at a time"),
+        );
+    }
+    if joined && !doors.is_empty() {
+        section.problem("audit_doors", Some("doors"), "none: SALTO Space tells the events of all doors over SHIP");
+    }
+    doors
+}
+
 fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
     let encoders = super::salto_space::encoders(section);
-    for encoder in &encoders {
+    check_encoders(section, &encoders);
+    encoders
+}
+
+/// Notes encoders that no request could name.
+pub(super) fn check_encoders(section: &mut Section, encoders: &[EncoderConfig]) {
+    for encoder in encoders {
         let read = Request::ReadCard { encoder: encoder.name.clone(), handling: Handling::Retain };
         if let Err(unusable) = read.write() {
             let found = format!("{:?}: {unusable}", encoder.name);
             section.problem("encoders", Some(&found), "names that the protocol can carry");
         }
     }
-    encoders
 }
 
 fn operator(section: &mut Section, with_mark: bool) -> String {

@@ -42,6 +42,9 @@ pub(super) fn validate(section: &mut Section) -> Option<SaltoSpaceConfig> {
         section.finish(&salto_pms::keys());
         pms
     });
+    if pms.is_some() {
+        salto_pms::check_encoders(section, &encoders);
+    }
     Some(SaltoSpaceConfig {
         transport: transport?,
         stp_version: stp_version.as_bytes().try_into().ok()?,

@@ -300,7 +300,14 @@ fn a_pms_line_gets_the_careful_defaults() {
     assert_eq!(pms.endpoint.to_string(), "/dev/lockbridge/salto");
     assert_eq!(pms.checksum, lockbridge_protocol::line::Checksum::CheckedUnlessMarked);
     assert_eq!(pms.exchange, lockbridge_protocol::salto_pms::client::Settings::default());
-    assert!(pms.check_out && pms.change_stays && pms.operator_mark && !pms.early_keys && !pms.trust_encoder_errors);
+    assert!(
+        pms.check_out
+            && pms.change_stays
+            && pms.operator_mark
+            && !pms.early_keys
+            && !pms.mobile_keys
+            && !pms.trust_encoder_errors
+    );
     let config = load(&Site::new(HOTEL).file()).expect("holds").config;
     assert_eq!(config.lock_systems[0].encode_timeout, std::time::Duration::from_secs(60));
 }
@@ -313,6 +320,8 @@ fn a_pms_line_joins_a_space_server() {
     let pms = only_pms(&joined);
     assert_eq!((pms.rooms[0].name.as_str(), pms.rooms[0].entrance.as_str()), ("101", "D101"));
     assert!(pms.encoders.is_empty());
+    let problems = Site::new(&joined.replace("\"Front desk 1\"", "\"Désk 1\"")).problems();
+    assert!(problems.iter().any(|problem| problem.key == "lock_system.main.encoders"), "{problems:?}");
 }
 
 #[test]
@@ -332,7 +341,7 @@ fn names_that_the_pms_protocol_cannot_carry_are_refused_at_load() {
             "once",
         ),
         ("answer_timeout_s = 50\nencode_timeout_s = 50", "encode_timeout_s", "answer_timeout_s"),
-        ("mobile_keys = true", "mobile_keys", "no such key"),
+        ("mobile_key = true", "mobile_key", "no such key"),
     ] {
         let replaced = if line.starts_with("rooms") {
             HOTEL.replace("rooms = [\"101\"]", line)

@@ -42,6 +42,9 @@ const INVENTORY_PAUSE: Duration = Duration::from_secs(1);
 const RATE_PAUSE: Duration = Duration::from_secs(60);
 /// The same for what a quarantine holds.
 const QUARANTINE_PAUSE: Duration = Duration::from_secs(60);
+/// Between looks at what is not due yet: the wall clock may be set meanwhile, and rooms change.
+const LATER_PAUSE_LEAST: Duration = Duration::from_secs(1);
+const LATER_PAUSE_MOST: Duration = Duration::from_secs(600);
 /// A clock before this has not been set since power-on (rule N2). 2026-01-01.
 const CLOCK_FLOOR_MS: i64 = 1_767_225_600_000;
 
@@ -163,7 +166,7 @@ impl Engine {
         let touched = match &prepared {
             Prepared::Begin(work) => work.rooms_touched(),
             Prepared::Nothing(_, change) => change.rooms.iter().map(|(room, _)| room.clone()).collect(),
-            Prepared::Observe | Prepared::Refused(_) | Prepared::Superseded => BTreeSet::new(),
+            Prepared::Observe | Prepared::Later(_) | Prepared::Refused(_) | Prepared::Superseded => BTreeSet::new(),
         };
         let held = self.systems.get(&loaded.record.lock_system).map(|system| &system.rooms_held);
         if held.is_some_and(|held| !held.is_disjoint(&touched)) {
@@ -188,6 +191,13 @@ impl Engine {
                 }
             }
             Prepared::Observe => self.observe_first(id, &loaded),
+            Prepared::Later(at_ms) => {
+                let wait = u64::try_from(at_ms.saturating_sub(self.clock.wall_ms()))
+                    .map_or(Duration::ZERO, Duration::from_millis);
+                let pause = wait.clamp(LATER_PAUSE_LEAST, LATER_PAUSE_MOST);
+                self.queue.delay(&id, self.clock.since_boot() + pause, "start_of_stay");
+                self.sync(&id)?;
+            }
             Prepared::Nothing(evidence, change) => {
                 let detail = Detail { evidence: *evidence, change, ..Detail::default() };
                 self.transition(id, Event::Settled(true), detail).await?;

@@ -15,6 +15,7 @@ use super::engine::{Engine, EngineError, Question};
 use super::finish::Detail;
 use super::judge::judge;
 use super::keys;
+use super::phones;
 use super::work::{Change, Prepared, error, user_of};
 use super::{ControlError, DoubtVerdict};
 use crate::command::machine::{Answer, Event, Verdict};
@@ -56,6 +57,11 @@ impl Engine {
 
     /// For security a maybe-card exists (rule B8).
     pub(super) fn doubtful_change(&self, loaded: &Loaded) -> Result<Change, EngineError> {
+        if let Some(attempt) = self.key_attempt(&loaded.record).filter(|attempt| !attempt.phone_credential.is_empty()) {
+            let user_id = user_of(&loaded.body).unwrap_or_default();
+            let known = self.holder(&loaded.record.lock_system, user_id)?;
+            return Ok(phones::in_doubt(known, &loaded.body, user_id, &attempt, self.clock.wall_ms()));
+        }
         let Body::EncodeCredential(encode) = &loaded.body else { return Ok(Change::keep()) };
         let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
             return Ok(Change::keep());
@@ -181,18 +187,25 @@ impl Engine {
         verdict: Verdict,
         seen: Option<&UserObservation>,
     ) -> Result<Change, EngineError> {
-        if let Body::EncodeCredential(encode) = &loaded.body {
-            let attempt = self.key_attempt(&loaded.record);
+        let attempt = self.key_attempt(&loaded.record);
+        let key_of = match (&loaded.body, &attempt) {
+            (Body::EncodeCredential(encode), _) => Some((encode.user_id.as_str(), encode.credential_id.as_str())),
+            (body, Some(attempt)) if !attempt.phone_credential.is_empty() => {
+                user_of(body).map(|user_id| (user_id, attempt.phone_credential.as_str()))
+            }
+            _ => None,
+        };
+        if let Some((user_id, credential_id)) = key_of {
             let rooms = match (&attempt, verdict) {
                 (Some(attempt), Verdict::Done) => attempt.settled(true),
                 (Some(attempt), Verdict::NotDone) => attempt.settled(false),
                 // The compensation takes the key away.
                 (Some(_), Verdict::GivenUp) | (None, _) => Vec::new(),
             };
-            let Some(mut holder) = self.holder(&loaded.record.lock_system, &encode.user_id)? else {
+            let Some(mut holder) = self.holder(&loaded.record.lock_system, user_id)? else {
                 return Ok(Change::keep().with_rooms(rooms));
             };
-            let Some(credential) = holder.credential_mut(&encode.credential_id) else {
+            let Some(credential) = holder.credential_mut(credential_id) else {
                 return Ok(Change::keep().with_rooms(rooms));
             };
             match verdict {
@@ -285,7 +298,7 @@ impl Engine {
             Body::EncodeCredential(encode) => Some(encode.credential_id.clone()),
             Body::AssignCard(assign) => Some(assign.credential_id.clone()),
             Body::ScanToAssign(scan) => Some(scan.credential_id.clone()),
-            _ => None,
+            _ => self.key_attempt(&loaded.record).map(|attempt| attempt.phone_credential).filter(|id| !id.is_empty()),
         };
         let body = match credential_id {
             Some(credential_id) => Body::DeleteCredential(DeleteCredential { credential_id, user_id }),

@@ -65,10 +65,13 @@ pub(super) fn perform(
             Steps::Operations(operations) => {
                 let mut done: Option<Performed> = None;
                 for operation in operations {
+                    // What comes before a key for a phone is absolute, so all of it may be said again if that was not sent.
+                    let may_begin_anew = matches!(operation, Operation::SendKey { .. });
                     let result = call(adapter.as_ref(), operation, deadline).await;
                     done = Some(match (result, done) {
                         (Ok(last), earlier) => merged(earlier, last),
                         (Err(error), None) => return Err(error),
+                        (Err(error), Some(_)) if may_begin_anew => return Err(error),
                         (Err(error), Some(_)) => return Err(OperationError { effect: Effect::Unknown, ..error }),
                     });
                 }

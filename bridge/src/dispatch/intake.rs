@@ -298,9 +298,11 @@ impl Engine {
                 system.reachable = Some(true);
                 system.unreachable.clear();
                 let skew = probe.clock_skew_s.filter(|skew| skew.unsigned_abs() > CLOCK_SKEW_S);
-                let reason = skew.map(|skew| {
+                let skewed = skew.map(|skew| {
                     (ReasonCode::LockClock, format!("the clock of `{lock_system}` is {}", Probe::clock_words(skew)))
                 });
+                // Of the two only the line stops work at once; the clock is told when that is mended.
+                let reason = probe.line_problem.map(|problem| (ReasonCode::LockLine, problem)).or(skewed);
                 self.health.replace(&Scope::LockSystem(lock_system.to_owned()), reason);
             }
             Err(error) => {

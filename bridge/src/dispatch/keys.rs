@@ -10,9 +10,10 @@ use lockbridge_protocol::proto::tunnel::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::phones;
 use super::release::{Released, release};
 use super::work::{Change, Context, Fate, Prepared, Steps, Work, error, no_credential, work};
-use crate::grant::{Grant, Holder, NoKey, PlannedKey, RoomEdit, RoomKey, plan_key};
+use crate::grant::{Credential, Grant, Holder, NoKey, PlannedKey, RoomEdit, RoomKey, plan_key};
 use crate::system::{EffectClass, KeyKind, KeyService, KeyTarget, Operation};
 
 /// What a key was asked to be, kept with the intent: a card that is read later is compared with it.
@@ -22,6 +23,9 @@ pub(super) struct KeyAttempt {
     pub(super) stay: String,
     /// What was asked for.
     pub(super) key: KeyTarget,
+    /// The credential whose phone it went to; empty for a card, whose command names its credential.
+    #[serde(default)]
+    pub(super) phone_credential: String,
 }
 
 impl KeyAttempt {
@@ -68,11 +72,21 @@ pub(super) fn is_key_grant(entrances: &[String], context: &Context<'_>) -> bool 
         .is_some_and(|keys| !description.keeps_people || entrances.iter().any(|door| keys.rooms.contains(door)))
 }
 
-/// The holder as far as the lock server keeps people: without what lives on keys.
+/// The holder as far as the lock server keeps people: without what lives on keys, and without the phone that only they are
+/// sent to.
 pub(super) fn recorded(holder: &Holder, context: &Context<'_>) -> Holder {
-    let mut holder = holder.clone();
-    holder.grants.retain(|grant| !is_key_grant(&grant.entrances, context));
-    holder
+    let mut recorded = holder.clone();
+    recorded.grants.retain(|grant| !is_key_grant(&grant.entrances, context));
+    let names = |grants: &[Grant], id: &str| {
+        grants.iter().any(|grant| grant.methods.iter().any(|method| method.credential_id == id))
+    };
+    let grants = std::mem::take(&mut recorded.grants);
+    recorded.credentials.retain(|credential| {
+        let id = credential.credential_id.as_str();
+        credential.medium() != Medium::MobileKey || names(&grants, id) || !is_key_credential(Some(holder), id, context)
+    });
+    recorded.grants = grants;
+    recorded
 }
 
 /// What a body means if it is about keys; `None` where a record of a person decides.
@@ -133,7 +147,7 @@ pub(super) fn prepare(body: &Body, user_id: &str, context: &Context<'_>) -> Opti
             None => unknown(),
             Some(mut holder) => {
                 holder.suspended = suspend.suspended;
-                conclude(context, user_id, Change::put(holder.clone()), Change::put(holder), keys, Evidence::default())
+                phones::conclude(context, user_id, &holder, None, keys, Evidence::default())
             }
         },
         Body::DeleteUser(_) => conclude(context, user_id, Change::keep(), Change::forget(), keys, Evidence::default()),
@@ -193,19 +207,28 @@ fn kept(holder: Holder) -> Prepared {
 }
 
 fn no_key(why: NoKey) -> Prepared {
+    Prepared::Refused(no_key_error(why))
+}
+
+fn no_key_error(why: NoKey) -> CommandError {
     let code = match why {
         NoKey::NoEnd => "ends_at_required",
         NoKey::NoRoom | NoKey::TooManyRooms => "cannot_create_requested_access_methods",
     };
-    Prepared::Refused(error(code, why.to_string()))
+    error(code, why.to_string())
 }
 
 fn put_grant(context: &Context<'_>, user_id: &str, mut holder: Holder, grant_id: &str, keys: &KeyService) -> Prepared {
     let Some(grant) = holder.grants.iter().find(|grant| grant.grant_id == grant_id).cloned() else {
         return no_key(NoKey::NoRoom);
     };
-    if !grant.methods.is_empty() && grant.methods.iter().all(|method| method.medium() != Medium::Card) {
-        let message = "this lock system makes cards only, and the grant asks for none";
+    let is_made = |medium| medium == Medium::Card || (medium == Medium::MobileKey && keys.mobile_keys);
+    if !grant.methods.is_empty() && !grant.methods.iter().any(|method| is_made(method.medium())) {
+        let message = if keys.mobile_keys {
+            "this lock system makes cards and keys for phones only, and the grant asks for neither"
+        } else {
+            "this lock system makes cards only, and the grant asks for none"
+        };
         return Prepared::Refused(error("cannot_create_requested_access_methods", message));
     }
     let mut evidence = match alone(&grant, &holder, keys, context.now_ms) {
@@ -221,14 +244,14 @@ fn put_grant(context: &Context<'_>, user_id: &str, mut holder: Holder, grant_id:
     });
     if changed {
         for credential in holder.credentials.iter_mut().filter(|credential| grant.is_for(&credential.credential_id)) {
-            evidence.card_update_needed |= credential.issued;
+            evidence.card_update_needed |= credential.issued && credential.medium() == Medium::Card;
             credential.up_to_date = false;
         }
     }
     holder.drop_ended(context.now_ms);
     evidence.schedule_modified = grant.schedule_modified();
     // A room that fell out is not wished for any more, whatever becomes of the check-out.
-    conclude(context, user_id, Change::put(holder.clone()), Change::put(holder), keys, evidence)
+    phones::conclude(context, user_id, &holder, Some(&grant), keys, evidence)
 }
 
 /// What of a grant can be on a key.
@@ -277,7 +300,7 @@ fn delete_credential(context: &Context<'_>, user_id: &str, credential_id: &str, 
 }
 
 /// Ends the keys that nobody wishes for any more and moves the ends of stays. `failed`: the holder if that cannot be done.
-fn conclude(
+pub(super) fn conclude(
     context: &Context<'_>,
     user_id: &str,
     failed: Change,
@@ -330,21 +353,8 @@ fn encode_key(
     if holder.suspended {
         return Prepared::Refused(error("acs_user_inactive", "the holder of this card is suspended"));
     }
-    let mut planned = match plan_key(holder, credential_id, keys, context.now_ms) {
+    let (planned, kind) = match planned_key(context, holder, credential_id, encode.operation(), keys) {
         Ok(planned) => planned,
-        Err(why) => return no_key(why),
-    };
-    let of_stay = |room: &String| {
-        let current = context.rooms.get(room).and_then(|record| record.current(context.now_ms));
-        current.is_some_and(|stay| stay.stay == planned.stay)
-    };
-    // A copy is asked for where the stay began, even if another room would come first by now.
-    if let Some(at) = planned.rooms.iter().position(of_stay) {
-        let main = planned.rooms.remove(at);
-        planned.rooms.insert(0, main);
-    }
-    let kind = match kind_of_key(context, &planned, encode.operation(), keys) {
-        Ok(kind) => kind,
         Err(refusal) => return Prepared::Refused(refusal),
     };
     let key = KeyTarget {
@@ -354,21 +364,8 @@ fn encode_key(
         window: Some(planned.window),
         mark: context.mark.clone(),
     };
-    let attempt = KeyAttempt { stay: planned.stay, key: key.clone() };
-    let with_rooms = |holder: &mut Holder| {
-        if let Some(credential) = holder.credential_mut(credential_id) {
-            credential.rooms.extend(key.rooms.iter().cloned());
-            credential.rooms.sort_unstable();
-            credential.rooms.dedup();
-        }
-    };
-    let mut done = holder.clone();
-    with_rooms(&mut done);
-    if let Some(credential) = done.credential_mut(credential_id) {
-        credential.issued = true;
-        credential.maybe_issued = false;
-        credential.up_to_date = true;
-    }
+    let attempt = KeyAttempt { stay: planned.stay, key: key.clone(), phone_credential: String::new() };
+    let done = issued(holder, credential_id, &attempt);
     let operation = Operation::Encode {
         user_id: user_id.to_owned(),
         encoder: encode.encoder_external_id.clone(),
@@ -386,14 +383,52 @@ fn encode_key(
     Prepared::Begin(Box::new(work))
 }
 
+/// The key that is to be made for a credential now, and as what: rooms in the order in which the server is to see them.
+pub(super) fn planned_key(
+    context: &Context<'_>,
+    holder: &Holder,
+    credential_id: &str,
+    asked: KeyOperation,
+    keys: &KeyService,
+) -> Result<(PlannedKey, KeyKind), CommandError> {
+    let mut planned = plan_key(holder, credential_id, keys, context.now_ms).map_err(no_key_error)?;
+    let of_stay = |room: &String| {
+        let current = context.rooms.get(room).and_then(|record| record.current(context.now_ms));
+        current.is_some_and(|stay| stay.stay == planned.stay)
+    };
+    // A copy is asked for where the stay began, even if another room would come first by now.
+    if let Some(at) = planned.rooms.iter().position(of_stay) {
+        let main = planned.rooms.remove(at);
+        planned.rooms.insert(0, main);
+    }
+    let kind = kind_of_key(context, &planned, asked, keys)?;
+    Ok((planned, kind))
+}
+
+/// The holder when the key was made.
+pub(super) fn issued(holder: &Holder, credential_id: &str, attempt: &KeyAttempt) -> Holder {
+    let mut holder = holder.clone();
+    if let Some(credential) = holder.credential_mut(credential_id) {
+        credential.issued = true;
+        credential.maybe_issued = false;
+        credential.up_to_date = true;
+        with_rooms(credential, attempt);
+    }
+    holder
+}
+
+fn with_rooms(credential: &mut Credential, attempt: &KeyAttempt) {
+    credential.rooms.extend(attempt.key.rooms.iter().cloned());
+    credential.rooms.sort_unstable();
+    credential.rooms.dedup();
+}
+
 /// The holder and the rooms when it is not known whether a key was written: for security it was.
 pub(super) fn doubtful(holder: &Holder, user_id: &str, credential_id: &str, attempt: &KeyAttempt) -> Change {
     let mut holder = holder.clone();
     if let Some(credential) = holder.credential_mut(credential_id) {
         credential.maybe_issued = true;
-        credential.rooms.extend(attempt.key.rooms.iter().cloned());
-        credential.rooms.sort_unstable();
-        credential.rooms.dedup();
+        with_rooms(credential, attempt);
     }
     Change::put(holder).with_rooms(attempt.edits(user_id, credential_id, true))
 }

@@ -355,10 +355,15 @@ impl Engine {
             } else {
                 format!("the lock server was asked {asked} time(s) and cannot tell")
             };
-            let is_key = self.key_attempt(&record).is_some();
+            let key = self.key_attempt(&record);
+            let is_key = key.is_some();
             let evidence =
                 if is_key { "the lock system keeps no record that could be asked".to_owned() } else { evidence };
             let advice = match record.kind.as_str() {
+                _ if key.is_some_and(|key| !key.phone_credential.is_empty()) => {
+                    "Ask the holder whether the key has come to the phone, and say which of the two it is. Nothing is sent again \
+                     before that."
+                }
                 "encode_credential" if is_key => {
                     "Put the card that lay at the encoder back on it and read it (scan): if it is the key that was asked for, \
                      this settles itself. If no card was written, say so."

@@ -25,6 +25,7 @@ mod local;
 mod log;
 mod loss;
 mod parts;
+mod phones;
 mod quarantine;
 mod queue;
 mod reading;

@@ -16,6 +16,10 @@ const MINUTE_MS: i64 = 60_000;
 
 /// Whether the card is the key that was asked for. `false` proves nothing: it may be another card.
 fn is_that_key(attempt: &KeyAttempt, seen: &KeySeen) -> bool {
+    // A phone is laid on no encoder.
+    if !attempt.phone_credential.is_empty() {
+        return false;
+    }
     let key = &attempt.key;
     if !seen.mark.is_empty() {
         return seen.mark == key.mark;
@@ -71,7 +75,7 @@ mod tests {
     fn attempt(kind: KeyKind) -> KeyAttempt {
         let window = Some(Window { starts_at_ms: 0, ends_at_ms: Some(10 * MINUTE_MS + 17) });
         let key = KeyTarget { kind, rooms: vec!["101".into()], areas: vec![], window, mark: "AAAA".into() };
-        KeyAttempt { stay: "s".into(), key }
+        KeyAttempt { stay: "s".into(), key, phone_credential: String::new() }
     }
 
     fn seen(mark: &str) -> KeySeen {
@@ -90,6 +94,12 @@ mod tests {
             assert!(is_that_key(&attempt(kind), &seen("AAAA")));
             assert!(!is_that_key(&attempt(kind), &seen("BBBB")), "all else is alike");
         }
+    }
+
+    #[test]
+    fn no_card_settles_what_went_to_a_phone() {
+        let sent = KeyAttempt { phone_credential: "c".into(), ..attempt(KeyKind::New) };
+        assert!(!is_that_key(&sent, &seen("")) && !is_that_key(&sent, &seen("AAAA")));
     }
 
     #[test]

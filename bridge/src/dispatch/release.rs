@@ -101,7 +101,7 @@ impl Released {
                 ));
             }
             Some(_) => self.sentences.push(format!(
-                "this card opens room {room} until its end, or until the next new key is used there: single keys of a \
+                "this key opens room {room} until its end, or until the next new key is used there: single keys of a \
                  stay cannot be cancelled"
             )),
             None => self.sentences.push(format!("the stay in room {room} is over")),
@@ -130,8 +130,8 @@ impl Released {
         if moved != end && keys.changes_stays {
             self.operations.push(Operation::ChangeStay { room: room.to_owned(), ends_at_ms: moved });
             self.sentences.push(format!(
-                "the stay in room {room} has its new end at the lock system; the card keeps the old one until it is \
-                 encoded again"
+                "the stay in room {room} has its new end at the lock system; the key keeps the old one until it is \
+                 made again"
             ));
         }
     }

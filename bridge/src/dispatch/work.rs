@@ -128,6 +128,8 @@ pub(super) enum Prepared {
     Begin(Box<Work>),
     /// The holder has to be observed first.
     Observe,
+    /// Not before that moment, ms since the epoch.
+    Later(i64),
     /// Nothing is left to do.
     Nothing(Box<Evidence>, Change),
     /// It cannot be done.

@@ -44,9 +44,12 @@ impl ReasonCode {
             Self::Connecting | Self::HubRefused | Self::HubSilent => Hop::Cloud,
             Self::NotEnrolled | Self::Identity | Self::Quarantine => Hop::Identity,
             Self::Clock | Self::ClockUntrusted => Hop::Clock,
-            Self::LockServer | Self::LockLogin | Self::LockLicence | Self::LockProtocol | Self::LockClock => {
-                Hop::LockServer
-            }
+            Self::LockServer
+            | Self::LockLogin
+            | Self::LockLicence
+            | Self::LockProtocol
+            | Self::LockClock
+            | Self::LockLine => Hop::LockServer,
             Self::Encoder => Hop::Encoder,
             Self::FrontDesk => Hop::FrontDesk,
             Self::DiskLow | Self::Disk | Self::StateRebuilt | Self::StateInMemory | Self::JournalDamaged => Hop::Disk,

@@ -72,6 +72,7 @@ reason_codes! {
     LockLicence = "lock_licence", "The lock server's licence does not cover what was asked.", "Ask the lock system's installer for the licence named in the message.";
     LockProtocol = "lock_protocol", "The lock server answers in a way that cannot be understood.", "Check that host and port belong to the lock system; send a support bundle.";
     LockClock = "lock_clock", "The lock server's clock or zone differs from this machine's.", "Set the clock and the zone of the lock server, and `time_zone` of the lock system.";
+    LockLine = "lock_line", "The line to hotel keys does not answer; the lock server itself does.", "Check that its PMS interface is switched on, and address, port or device of the line (`pms` of the lock system).";
     Encoder = "encoder", "An encoder does not answer.", "Check its power, network and name.";
     FrontDesk = "front_desk", "The property software at the front desk is not connected.", "Check that it runs, that its key interface is switched on, and the settings of this front desk: address or device, speed, checksum.";
     DiskLow = "disk_low", "The disk of the state directory is nearly full.", "Free space under the state directory.";

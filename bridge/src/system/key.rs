@@ -1,6 +1,7 @@
 //! Keys that a lock system makes for a room, without a record of the person: what can be on one, and what is asked for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use super::Window;
 /// A *stay* is the time for which a room is given to a party. A new key begins one and ends the keys of the stay before; a
 /// copy is one more key of the stay that is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an ability of its own")]
 pub struct KeyService {
     /// Doors that a stay is about, by the lock system's own ids.
     pub rooms: BTreeSet<String>,
@@ -24,6 +26,18 @@ pub struct KeyService {
     pub changes_stays: bool,
     /// A key for the next stay may be made while the present one lasts.
     pub early_keys: bool,
+    /// Keys are sent to phones, too, without an encoder.
+    pub mobile_keys: bool,
+}
+
+/// An international telephone number. It stays out of logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PhoneNumber(pub String);
+
+impl fmt::Debug for PhoneNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PhoneNumber(..)")
+    }
 }
 
 /// Why a card is written.

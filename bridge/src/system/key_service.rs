@@ -13,6 +13,8 @@ const INVENTORY_PIECE: usize = 100;
 pub(super) enum Attempt {
     /// Writing a card.
     Encode,
+    /// Sending a key to a phone.
+    Send,
     /// Reading a card.
     Read,
     /// Ending keys, or changing what the service remembers of a stay.
@@ -23,7 +25,7 @@ pub(super) enum Attempt {
 
 impl Attempt {
     pub(super) fn changes_something(self) -> bool {
-        matches!(self, Self::Encode | Self::Database)
+        matches!(self, Self::Encode | Self::Send | Self::Database)
     }
 
     pub(super) fn uses_encoder(self) -> bool {

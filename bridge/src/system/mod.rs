@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::link::LineStatus;
 
-pub use key::{KeyKind, KeySeen, KeyService, KeyTarget};
+pub use key::{KeyKind, KeySeen, KeyService, KeyTarget, PhoneNumber};
 
 /// What a configured lock system is, for people and for the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,13 @@ pub enum Operation {
         /// Encoder, by the lock system's id.
         encoder: String,
         /// What the card is to open.
+        key: KeyTarget,
+    },
+    /// Send a key for a room to a phone; no encoder takes part.
+    SendKey {
+        /// Whose phone.
+        phone: PhoneNumber,
+        /// What the key is to open.
         key: KeyTarget,
     },
     /// End the stay in a room: no further key of it can be made, and locks that are told end the keys that there are.
@@ -248,6 +255,8 @@ pub struct Probe {
     pub version: String,
     /// Server clock minus ours in seconds, when it tells its time.
     pub clock_skew_s: Option<i64>,
+    /// What is wrong with the line to hotel keys beside the server; the server itself answers. `None`: nothing, or no line.
+    pub line_problem: Option<String>,
 }
 
 impl Probe {

@@ -72,10 +72,7 @@ impl PmsServer {
 
     /// The same with encoders from 1 to `encoders`.
     pub fn lock_system_with(&self, way: Way, encoders: usize, more: &str) -> String {
-        let line = match way {
-            Way::Tcp => format!("host = \"{}\"\nport = {}", self.tcp.ip(), self.tcp.port()),
-            Way::Pty => format!("transport = \"serial\"\ndevice = \"{}\"", self.pty.display()),
-        };
+        let line = self.line(way);
         let rooms: Vec<String> =
             hotel_rooms().map(|room| format!("{{ name = \"{room}\", display_name = \"Hotel {room}\" }}")).collect();
         let encoders: Vec<String> = (1..=encoders)
@@ -97,6 +94,31 @@ encoders = [{}]
             rooms.join(", "),
             encoders.join(", ")
         )
+    }
+
+    /// The table that joins this server to SALTO Space as lock system `main`: rooms 101 to 104 of the demo house, a room that
+    /// only this server knows, and the gym.
+    pub fn joined(&self, way: Way, more: &str) -> String {
+        let line = self.line(way);
+        let rooms: Vec<String> =
+            (101..=104).map(|room| format!("{{ name = \"{room}\", entrance = \"ROOM{room}\" }}")).collect();
+        format!(
+            r#"
+[lock_system.main.pms]
+{line}
+rooms = [{}, {{ name = "112", display_name = "Annexe 112" }}]
+authorisations = [{{ number = 1, name = "Gym", entrance = "GYM" }}]
+{more}
+"#,
+            rooms.join(", ")
+        )
+    }
+
+    fn line(&self, way: Way) -> String {
+        match way {
+            Way::Tcp => format!("host = \"{}\"\nport = {}", self.tcp.ip(), self.tcp.port()),
+            Way::Pty => format!("transport = \"serial\"\ndevice = \"{}\"", self.pty.display()),
+        }
     }
 
     /// Lays a fresh blank on an encoder; its serial.

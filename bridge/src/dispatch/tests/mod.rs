@@ -8,6 +8,7 @@ mod keys;
 mod life;
 mod loss;
 mod order;
+mod phones;
 mod prefix;
 mod quarantine;
 mod site;
@@ -222,6 +223,8 @@ pub(super) struct Site {
     pub(super) at_once_most: usize,
     /// Keys for rooms, as written.
     pub(super) keys: Vec<KeyTarget>,
+    /// Keys that came to phones, by number.
+    pub(super) sent: BTreeMap<String, u32>,
     /// What lies on the encoder.
     pub(super) key_seen: Option<KeySeen>,
     pub(super) encoder_jobs: usize,
@@ -262,6 +265,15 @@ impl FakeSystem {
 
     /// Makes keys for the rooms 101 and 102, with gym and spa on them, and keeps no people.
     pub(super) fn of_keys() -> Arc<Self> {
+        Self::making_keys(false)
+    }
+
+    /// The same, for phones, too.
+    pub(super) fn of_phones() -> Arc<Self> {
+        Self::making_keys(true)
+    }
+
+    fn making_keys(mobile_keys: bool) -> Arc<Self> {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let keys = KeyService {
             rooms: names(&["101", "102"]),
@@ -270,6 +282,7 @@ impl FakeSystem {
             checks_out: true,
             changes_stays: true,
             early_keys: false,
+            mobile_keys,
         };
         let description = Description {
             lock_system: "tower".into(),
@@ -305,6 +318,11 @@ impl FakeSystem {
                 site.keys.push(key.clone());
                 let key_valid_until_ms = key.window.and_then(|window| window.ends_at_ms);
                 Performed { key_valid_until_ms, ..Performed::default() }
+            }
+            Operation::SendKey { phone, key } => {
+                site.keys.push(key.clone());
+                *site.sent.entry(phone.0.clone()).or_default() += 1;
+                Performed::default()
             }
             Operation::Encode { user_id, .. } => {
                 *site.encodes.entry(user_id.clone()).or_default() += 1;
@@ -344,6 +362,7 @@ fn name_of(operation: &Operation) -> String {
             KeyKind::First | KeyKind::Update => format!("encode {user_id}"),
             kind => format!("{kind:?} {user_id} {}", key.rooms.join("+")),
         },
+        Operation::SendKey { phone, key } => format!("send {:?} {} {}", key.kind, phone.0, key.rooms.join("+")),
         Operation::ReadCard { encoder } => format!("read {encoder}"),
         Operation::AssignCard { user_id, .. } => format!("assign {user_id}"),
         Operation::CancelKey { user_id } => format!("cancel {user_id}"),
@@ -360,7 +379,7 @@ impl LockSystem for FakeSystem {
 
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
-            Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
+            Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. } => EffectClass::Blind,
             Operation::AssignCard { .. } => EffectClass::Queryable,
             _ => EffectClass::Repeatable,
         }

@@ -78,6 +78,7 @@ impl Fias {
                 // A change names the reservation that a key was made for, and a key service need not know ours.
                 changes_stays: false,
                 early_keys: config.early_keys,
+                mobile_keys: false,
             }),
         };
         Self {
@@ -183,6 +184,7 @@ impl Fias {
             Operation::CheckOut { room } => self.check_out(room, deadline).await,
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
+            | Operation::SendKey { .. }
             | Operation::ChangeStay { .. }
             | Operation::AssignCard { .. }
             | Operation::CancelKey { .. }
@@ -240,7 +242,7 @@ impl LockSystem for Fias {
     /// A key that was written cannot be asked for, only read by a person. Ending the keys of a room is absolute.
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
-            Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
+            Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. } => EffectClass::Blind,
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }

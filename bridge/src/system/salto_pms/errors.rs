@@ -90,7 +90,7 @@ fn model_code(code: &str, attempt: Attempt) -> &'static str {
         // A read has no words for a card that cannot be read; "nothing readable presented" is what it is.
         "EF" if attempt == Attempt::Read => NO_CARD,
         "EF" | "EV" => INCOMPATIBLE,
-        "EA" if attempt == Attempt::Encode => NOT_REISSUABLE,
+        "EA" if matches!(attempt, Attempt::Encode | Attempt::Send) => NOT_REISSUABLE,
         "TD" | "NF" => SETUP,
         _ => UNCATEGORIZED,
     }

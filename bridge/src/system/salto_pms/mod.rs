@@ -1,19 +1,24 @@
 //! SALTO's PMS Industry Standard: hotel software asks for keys, over TCP or a serial line.
 //!
 //! * `driver`: the owner of the line: one request at a time, the order in which they were asked. `job`: the way to it.
+//! * `audit`: the trails of doors, read while nobody else wants the line; `trail`: what of them was handed on.
 //! * `request`: our words and the protocol's. `errors`: what became of a request, in the words of the model.
 //!
 //! Promises: a request for a key goes out once; what is not certain is told as not certain, with the verdict of the protocol's
 //! machine; answers that are late or that nobody asked for belong to no request; names and dates that the protocol cannot
-//! carry are refused before anything is sent. Never: keeps a record of a person, asks again for a key by itself (but for an
+//! carry are refused before anything is sent. A key goes to a phone by CNM and CCM only: their variants that give the key back
+//! for the host's own app (CNMB, CCMB) stay out, for there is no such app here, and a key as bytes would have to be kept,
+//! carried and told to nobody. Never: keeps a record of a person, asks again for a key by itself (but for an
 //! encoder that says it is busy, which proves that nothing began).
 
+mod audit;
 mod driver;
 mod errors;
 mod job;
 mod request;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -23,7 +28,6 @@ use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::proto::tunnel::{InventoryItem, ObservedEncoder, ObservedEntrance, inventory_item::Kind};
 use lockbridge_protocol::salto_pms::answer::Answer;
-use lockbridge_protocol::salto_pms::audit::DateOrder;
 use lockbridge_protocol::salto_pms::client::{Exchange, NotBegun};
 use lockbridge_protocol::salto_pms::limits::ROOMS;
 use lockbridge_protocol::salto_pms::message::Message;
@@ -38,8 +42,8 @@ use self::job::{Ask, Board, Job, LEAST_TURN, Obstacle, Outcome, QUEUE, Waited};
 use self::request::{NoWords, Words};
 use super::key_service::hand_on;
 use super::{
-    Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed, Probe,
-    Retry, UserObservation,
+    Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed,
+    PhoneNumber, Probe, Retry, UserObservation,
 };
 use crate::config::{EncoderConfig, SaltoPmsConfig};
 use crate::link::{LineStatus, Opener, Statistics};
@@ -141,7 +145,7 @@ impl SaltoPms {
                 Waited::Ended(outcome) => return Err(unanswered(attempt, doing, &outcome)),
                 Waited::NotInTime(obstacle) => return Err(not_in_time(doing, &obstacle)),
             };
-            match Answer::read(request, Message::read(&body), DateOrder::default()) {
+            match Answer::read(request, Message::read(&body), self.config.date_order) {
                 Answer::Refused(refusal) if BUSY.contains(&refusal.code.as_str()) => {
                     if Instant::now() + self.config.busy_pause >= begin_by {
                         return Err(answered_no(attempt, doing, &refusal, self.config.trust_encoder_errors));
@@ -172,12 +176,32 @@ impl SaltoPms {
             _ => String::new(),
         };
         let is_serial = !serial.is_empty() && serial.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let end = key.window.and_then(|window| window.ends_at_ms);
         Ok(Performed {
             card_number: if is_serial { serial.to_ascii_uppercase() } else { String::new() },
-            // As it stands on the card, in whole minutes.
-            key_valid_until_ms: end.map(|end| end.div_euclid(60_000).saturating_mul(60_000)),
+            key_valid_until_ms: valid_until(key),
             detail: format!("the encoder wrote a {}", words_of(key)),
+            ..Performed::default()
+        })
+    }
+
+    /// The answer says that the server took it; whether the phone has fetched its key is told to nobody.
+    async fn send_key(
+        &self,
+        phone: &PhoneNumber,
+        key: &KeyTarget,
+        deadline: Duration,
+    ) -> Result<Performed, OperationError> {
+        let words = self.words();
+        let room = key.rooms.first().map(String::as_str).unwrap_or_default();
+        let doing = format!("send a {} for room {room} to a phone", words_of(key));
+        let request = words.mobile_key(key, phone).map_err(|error| no_words(&doing, &error))?;
+        // It begins so early that its answer can be waited for.
+        let begin_by = Instant::now() + deadline.saturating_sub(self.call_timeout).max(LEAST_TURN);
+        self.exchange(&request, Attempt::Send, &doing, begin_by).await?;
+        Ok(Performed {
+            key_valid_until_ms: valid_until(key),
+            detail: "the lock server took the key for the phone; whether the phone has fetched it is not known"
+                .to_owned(),
             ..Performed::default()
         })
     }
@@ -216,6 +240,7 @@ impl SaltoPms {
         let words = self.words();
         Some(match operation {
             Operation::Encode { encoder, key, .. } => self.encode(encoder, key, deadline).await,
+            Operation::SendKey { phone, key } => self.send_key(phone, key, deadline).await,
             Operation::ReadCard { encoder } => self.read_card(encoder, deadline).await,
             Operation::CheckOut { room } => {
                 let doing = format!("check out room {room}");
@@ -260,18 +285,9 @@ impl SaltoPms {
 
     /// Rooms, further doors and encoders: nobody can be asked for them, so they are what the configuration says.
     fn inventory(&self) -> Vec<InventoryItem> {
-        let entrance = |id: &str, name: &str, is_room: bool| InventoryItem {
-            external_id: id.to_owned(),
-            display_name: name.to_owned(),
-            kind: Some(Kind::Entrance(ObservedEntrance {
-                can_unlock_with_card: true,
-                can_belong_to_reservation: is_room,
-                ..ObservedEntrance::default()
-            })),
-            ..InventoryItem::default()
-        };
-        let rooms = self.config.rooms.iter().map(|room| entrance(&room.entrance, &room.display_name, true));
-        let areas = self.config.areas.iter().map(|area| entrance(&area.entrance, &area.display_name, false));
+        let mobile = self.config.mobile_keys;
+        let rooms = self.config.rooms.iter().map(|room| entrance(&room.entrance, &room.display_name, (true, mobile)));
+        let areas = self.config.areas.iter().map(|area| entrance(&area.entrance, &area.display_name, (false, mobile)));
         let encoders = self.config.encoders.iter().map(|encoder: &EncoderConfig| InventoryItem {
             external_id: encoder.name.clone(),
             display_name: encoder.display_name.clone(),
@@ -279,6 +295,21 @@ impl SaltoPms {
             ..InventoryItem::default()
         });
         rooms.chain(areas).chain(encoders).collect()
+    }
+}
+
+/// A door that nobody but the configuration tells of.
+pub fn entrance(id: &str, name: &str, (is_room, with_phones): (bool, bool)) -> InventoryItem {
+    InventoryItem {
+        external_id: id.to_owned(),
+        display_name: name.to_owned(),
+        kind: Some(Kind::Entrance(ObservedEntrance {
+            can_unlock_with_card: true,
+            can_unlock_with_mobile_key: with_phones,
+            can_belong_to_reservation: is_room,
+            ..ObservedEntrance::default()
+        })),
+        ..InventoryItem::default()
     }
 }
 
@@ -291,7 +322,14 @@ pub fn key_service(config: &SaltoPmsConfig) -> KeyService {
         checks_out: config.check_out,
         changes_stays: config.change_stays,
         early_keys: config.early_keys,
+        mobile_keys: config.mobile_keys,
     }
+}
+
+/// The end as it stands on the key, in whole minutes.
+fn valid_until(key: &KeyTarget) -> Option<i64> {
+    let end = key.window.and_then(|window| window.ends_at_ms)?;
+    Some(end.div_euclid(60_000).saturating_mul(60_000))
 }
 
 fn words_of(key: &KeyTarget) -> &'static str {
@@ -311,7 +349,7 @@ impl LockSystem for SaltoPms {
     /// twice they change nothing, and a revoke has to arrive.
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
-            Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
+            Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. } => EffectClass::Blind,
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }
@@ -334,13 +372,9 @@ impl LockSystem for SaltoPms {
         .boxed()
     }
 
-    /// The protocol tells events of one door at a time, when asked, and removes them by that; nobody is asked here.
-    fn events(&self, _cursor: String, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
-        async move {
-            intake.closed().await;
-            Ok(())
-        }
-        .boxed()
+    /// Of the doors that the configuration names; without one, none.
+    fn events(&self, cursor: String, intake: mpsc::Sender<Intake>) -> BoxFuture<'_, Result<(), OperationError>> {
+        self.take_in_trails(cursor, intake).boxed()
     }
 
     fn perform(&self, operation: Operation, deadline: Duration) -> BoxFuture<'_, Result<Performed, OperationError>> {

@@ -6,10 +6,10 @@ use jiff::tz::TimeZone;
 use lockbridge_protocol::proto::tunnel::CardOnEncoder;
 use lockbridge_protocol::salto_pms::authorisation::Authorisations;
 use lockbridge_protocol::salto_pms::card::{CardRead, CopyNumber, GuestCard};
-use lockbridge_protocol::salto_pms::request::{CardKey, KeyKind as PmsKind, Request, Stay};
+use lockbridge_protocol::salto_pms::request::{CardKey, KeyKind as PmsKind, MobileDelivery, MobileKey, Request, Stay};
 
 use crate::config::SaltoPmsConfig;
-use crate::system::{KeyKind, KeySeen, KeyTarget};
+use crate::system::{KeyKind, KeySeen, KeyTarget, PhoneNumber};
 
 /// Letters and digits of a mark: what the engine makes them of.
 const MARK_LENGTH: usize = crate::config::MARK_CHARACTERS - 1;
@@ -47,9 +47,7 @@ impl Words<'_> {
         area.map(|area| area.number).ok_or_else(|| NoWords::Area(entrance.to_owned()))
     }
 
-    /// The request for a key. Several single requests are asked for, never several cards with one: whether one answer comes for
-    /// all is not known.
-    pub(super) fn key(&self, key: &KeyTarget, encoder: &str) -> Result<Request, NoWords> {
+    fn stay(&self, key: &KeyTarget) -> Result<(PmsKind, Stay), NoWords> {
         let kind = match key.kind {
             KeyKind::New => PmsKind::CheckIn,
             KeyKind::Copy => PmsKind::Copy,
@@ -76,6 +74,20 @@ impl Words<'_> {
             operator,
             ..Stay::default()
         };
+        Ok((kind, stay))
+    }
+
+    /// The request for a key on a phone. No text comes with it: what a guest is to be told is not ours to say.
+    pub(super) fn mobile_key(&self, key: &KeyTarget, phone: &PhoneNumber) -> Result<Request, NoWords> {
+        let (kind, stay) = self.stay(key)?;
+        let delivery = MobileDelivery::Phone { text: String::new() };
+        Ok(Request::Mobile(MobileKey { kind, phone: phone.0.clone(), stay, delivery }))
+    }
+
+    /// The request for a key. Several single requests are asked for, never several cards with one: whether one answer comes for
+    /// all is not known.
+    pub(super) fn key(&self, key: &KeyTarget, encoder: &str) -> Result<Request, NoWords> {
+        let (kind, stay) = self.stay(key)?;
         Ok(Request::Card(CardKey {
             kind,
             cards: None,

@@ -18,6 +18,7 @@ use super::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use super::session::SessionError;
 use super::{SaltoSpace, mapping};
 use crate::config::AccessLevelConfig;
+use crate::system::salto_pms;
 use crate::system::{Intake, OperationError, Retry};
 
 const UNEXPECTED_ELEMENTS: i64 = 501;
@@ -40,7 +41,8 @@ impl From<OperationError> for Stop {
 impl SaltoSpace {
     pub(super) async fn scan_inventory(&self, intake: mpsc::Sender<Intake>) -> Result<(), OperationError> {
         let result = async {
-            let zones = self.scan_doors(&intake).await?;
+            let (zones, listed) = self.scan_doors(&intake).await?;
+            hand_on(&intake, self.rooms_beside(&listed)).await?;
             self.scan_groups(&zones, &intake).await?;
             self.scan_users(&intake).await?;
             hand_on(
@@ -62,14 +64,16 @@ impl SaltoSpace {
         }
     }
 
-    async fn scan_doors(&self, intake: &mpsc::Sender<Intake>) -> Result<Zones, Stop> {
+    async fn scan_doors(&self, intake: &mpsc::Sender<Intake>) -> Result<(Zones, BTreeSet<String>), Stop> {
         let online = self.online_doors().await?;
         let mut zones = Zones::new();
+        let mut listed = BTreeSet::new();
         let mut pager = Pager::new(self.config.page_size);
         while let Some(page) = pager.next_request() {
             let page = self.read(&ReadDoors { page, zones: true }, "list doors").await?;
             let doors = accept(&mut pager, page, |door: &Door| door.external_id.as_deref(), "doors")?;
             for door in &doors {
+                listed.extend(door.external_id.clone());
                 for membership in door.zones.iter().flatten() {
                     if let (Some(zone), Some(id)) = (&membership.zone_id, &door.external_id) {
                         zones.entry(zone.clone()).or_default().insert(id.clone());
@@ -78,7 +82,24 @@ impl SaltoSpace {
             }
             hand_on(intake, doors.into_iter().filter_map(|door| self.entrance(door, &online))).await?;
         }
-        Ok(zones)
+        Ok((zones, listed))
+    }
+
+    /// Rooms of the line for hotel keys that the server lists as no door: their rights live on keys alone, so they can be
+    /// granted all the same. A common door is granted to people, too, for which the server has to know it.
+    fn rooms_beside(&self, listed: &BTreeSet<String>) -> impl Iterator<Item = InventoryItem> {
+        let pms = self.config.pms.as_deref();
+        for area in pms.into_iter().flat_map(|pms| &pms.areas).filter(|area| !listed.contains(&area.entrance)) {
+            tracing::warn!(
+                lock_system = self.description.lock_system,
+                authorisation = area.number,
+                entrance = area.entrance,
+                "The server lists no such door, so this authorisation can be granted to nobody: `entrance` is its ExtDoorID."
+            );
+        }
+        let mobile = pms.is_some_and(|pms| pms.mobile_keys);
+        let rooms = pms.into_iter().flat_map(|pms| &pms.rooms).filter(|room| !listed.contains(&room.entrance));
+        rooms.map(move |room| salto_pms::entrance(&room.entrance, &room.display_name, (true, mobile)))
     }
 
     /// Communication state of online doors, by *name*, for that is how the server lists them. Servers without online doors
@@ -110,7 +131,11 @@ impl SaltoSpace {
             kind: Some(Kind::Entrance(ObservedEntrance {
                 online: communication == CommunicationStatus::Communicating,
                 can_unlock_with_card: true,
-                can_unlock_with_mobile_key: self.config.mobile_keys,
+                // Rights at a room live on keys, which come over the line, for phones too.
+                can_unlock_with_mobile_key: match &self.config.pms {
+                    Some(pms) if is_room => pms.mobile_keys,
+                    _ => self.config.mobile_keys,
+                },
                 // An offline door has "unknown" in all fields; an online one that is out of reach now is still online.
                 can_unlock_remotely: communication != CommunicationStatus::Unknown,
                 can_belong_to_reservation: is_room,

@@ -134,13 +134,21 @@ impl SaltoSpace {
     }
 
     async fn ask_server(&self) -> Result<Probe, OperationError> {
-        let info = self.read(&GetInfo, "ask the server for its version").await?;
+        let (info, line_problem) =
+            tokio::join!(self.read(&GetInfo, "ask the server for its version"), self.line_problem());
+        let info = info?;
         let skew_ms = info
             .time
             .and_then(|local| self.time.moment(local))
             .map(|moment| moment.saturating_sub(self.clock.wall_ms()));
         let version = format!("{} {}", info.protocol, info.version);
-        Ok(Probe { version: version.trim().to_owned(), clock_skew_s: skew_ms.map(|ms| ms / 1000) })
+        Ok(Probe { version: version.trim().to_owned(), clock_skew_s: skew_ms.map(|ms| ms / 1000), line_problem })
+    }
+
+    /// Asks the line for hotel keys, too: rights go on without it, but somebody has to hear of it before the next guest does.
+    async fn line_problem(&self) -> Option<String> {
+        let asked = self.pms.as_ref()?.probe().await;
+        asked.err().map(|error| format!("{}: no keys for rooms can be made", error.message))
     }
 
     async fn unlock(&self, entrance: &str, until: Instant) -> Result<Performed, OperationError> {
@@ -173,7 +181,7 @@ impl SaltoSpace {
         let pms = self.pms.as_ref()?;
         match operation {
             Operation::Encode { key, .. } if matches!(key.kind, KeyKind::New | KeyKind::Copy) => {}
-            Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {}
+            Operation::SendKey { .. } | Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {}
             Operation::ReadCard { .. } => {
                 let read = pms.at_room(operation, limit).await?;
                 let told = match &read {
@@ -191,14 +199,19 @@ impl SaltoSpace {
     }
 
     async fn perform_operation(&self, operation: Operation, limit: Duration) -> Result<Performed, OperationError> {
+        // Counted from here: what the line took is gone for the server.
+        let until = Instant::now() + limit;
         if let Some(performed) = self.at_room(&operation, limit).await {
             return performed;
         }
-        let until = Instant::now() + limit;
         match operation {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
             Operation::Encode { user_id, encoder, key } => self.encode(&user_id, &encoder, key.kind, until).await,
+            Operation::SendKey { .. } => {
+                let message = "over SHIP no keys for rooms are sent to phones; nothing was sent".to_owned();
+                Err(refused(UNCATEGORIZED, message, Retry::Never))
+            }
             Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
                 UNCATEGORIZED,
                 format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
@@ -221,7 +234,7 @@ impl LockSystem for SaltoSpace {
     /// question tells *this* attempt from another, so doubt is settled by comparing before and after, not by repeating.
     fn effect_class(&self, operation: &Operation) -> EffectClass {
         match operation {
-            Operation::Encode { .. } | Operation::Unlock { .. } => EffectClass::Blind,
+            Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. } => EffectClass::Blind,
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
             | Operation::ReadCard { .. }

@@ -11,7 +11,8 @@
 //! | `POST /encoders/put` | `{"encoder", "serial"?, "kind"?}` | lays a known card on it, or a new one |
 //! | `POST /encoders/lift` | `{"encoder"}` | takes the card off; in the middle of a write it is spoilt |
 //! | `POST /encoders/set` | `{"encoder", "plugged"?, "busy"?, "auto_feed"?}` | unplugs it (NC), lets another use it (OV), hires an attendant |
-//! | `POST /doors/present` | `{"serial", "room"}` or `{"serial", "authorisation"}` | holds a card to a lock |
+//! | `POST /doors/present` | `{"serial", "room"}`, `{"serial", "authorisation"}` or `{"phone", "room"}` | holds a card or a phone to a lock |
+//! | `POST /licence` | `{"mobile"}` | without the licence keys for phones are answered EG |
 //! | `POST /faults` | `{"kind", "request"?, "encoder"?, "times"?, ...}` | asks for a fault, see [`super::fault::FaultKind`] |
 //! | `POST /faults/clear` | | forgets all faults to come |
 //! | `POST /noise` | see [`NoiseSettings`] | sets the noise of all lines |
@@ -76,6 +77,7 @@ pub(super) async fn serve(listener: TcpListener, simulator: Arc<Simulator>, addr
         .route("/encoders/lift", post(lift))
         .route("/encoders/set", post(set_encoder))
         .route("/doors/present", post(present))
+        .route("/licence", post(licence))
         .route("/noise", post(noise))
         .route("/lines/plug", post(plug))
         .route("/lines/cut", post(cut))
@@ -150,6 +152,17 @@ async fn cards(State(context): Shared) -> Answer {
 
 async fn phones(State(context): Shared) -> Answer {
     Ok(Json(context.simulator.read(|hotel| json!({ "phones": hotel.phones }))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Licence {
+    mobile: bool,
+}
+
+async fn licence(State(context): Shared, Json(wanted): Json<Licence>) -> Answer {
+    context.simulator.license_phones(wanted.mobile);
+    Ok(Json(json!({ "mobile": wanted.mobile })))
 }
 
 async fn card(State(context): Shared, Path(serial): Path<String>) -> Answer {
@@ -304,22 +317,28 @@ async fn set_encoder(State(context): Shared, Json(wanted): Json<SetEncoder>) -> 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Present {
-    serial: String,
+    serial: Option<String>,
+    phone: Option<String>,
     room: Option<String>,
     authorisation: Option<u8>,
 }
 
 async fn present(State(context): Shared, Json(wanted): Json<Present>) -> Answer {
     let (simulator, now) = (&context.simulator, context.simulator.now());
-    let serial = wanted.serial.trim().to_ascii_uppercase();
-    let opened = simulator.change(|hotel| match (&wanted.room, wanted.authorisation) {
-        (Some(room), None) => Some(hotel.present(&serial, room, now)),
-        (None, Some(authorisation)) => Some(hotel.present_common(&serial, authorisation, now)),
+    let serial = wanted.serial.map(|serial| serial.trim().to_ascii_uppercase());
+    let opened = simulator.change(|hotel| match (&serial, &wanted.phone, &wanted.room, wanted.authorisation) {
+        (Some(serial), None, Some(room), None) => Some(hotel.present(serial, room, now)),
+        (Some(serial), None, None, Some(authorisation)) => Some(hotel.present_common(serial, authorisation, now)),
+        (None, Some(phone), Some(room), None) => Some(hotel.present_phone(phone, room, now)),
         _ => None,
     })?;
+    let medium = serial.or(wanted.phone).unwrap_or_default();
     match opened {
-        None => Err(Refused(StatusCode::BAD_REQUEST, "give a room or an authorisation".to_owned())),
-        Some(None) => Err(not_found("card or room", &format!("{serial}, {}", wanted.room.unwrap_or_default()))),
+        None => {
+            let usage = "give serial and room, serial and authorisation, or phone and room";
+            Err(Refused(StatusCode::BAD_REQUEST, usage.to_owned()))
+        }
+        Some(None) => Err(not_found("card, phone or room", &format!("{medium}, {}", wanted.room.unwrap_or_default()))),
         Some(Some(opened)) => Ok(Json(json!({ "opened": opened }))),
     }
 }

@@ -90,6 +90,15 @@ pub struct Card {
     pub tracks: [String; 3],
 }
 
+/// A phone with the vendor's app. It holds one key: the newest takes the place of the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phone {
+    /// The key that it has.
+    pub key: Key,
+    /// Keys that came to it, ever.
+    pub keys_received: u64,
+}
+
 /// An encoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encoder {
@@ -171,7 +180,7 @@ pub enum Change {
     Card(Card),
     /// An encoder as it is now.
     Encoder(Encoder),
-    /// The key that a phone has now.
+    /// A key came to a phone.
     Phone(String, Key),
     /// A new event of a door.
     Opening(Opening),
@@ -189,7 +198,7 @@ pub struct Hotel {
     /// By name.
     pub encoders: BTreeMap<String, Encoder>,
     /// By phone number.
-    pub phones: BTreeMap<String, Key>,
+    pub phones: BTreeMap<String, Phone>,
     /// Oldest first.
     pub openings: Vec<Opening>,
     /// In order.
@@ -204,7 +213,10 @@ impl Hotel {
             Change::Room(room) => drop(self.rooms.insert(room.name.clone(), room)),
             Change::Card(card) => drop(self.cards.insert(card.serial.clone(), card)),
             Change::Encoder(encoder) => drop(self.encoders.insert(encoder.name.clone(), encoder)),
-            Change::Phone(phone, key) => drop(self.phones.insert(phone, key)),
+            Change::Phone(number, key) => {
+                let before = self.phones.get(&number).map_or(0, |phone| phone.keys_received);
+                self.phones.insert(number, Phone { key, keys_received: before + 1 });
+            }
             Change::Opening(opening) => self.openings.push(opening),
             Change::Effect(effect) => self.effects.push(effect),
         }
@@ -234,18 +246,33 @@ impl Hotel {
             self.opening(room, now, matches!(card.contents, Contents::Staff), None);
             return Some(matches!(card.contents, Contents::Staff));
         };
-        let generation = key.rooms.iter().find(|(name, _)| name == room).map(|(_, generation)| *generation);
-        let current = generation.filter(|generation| *generation >= door.lock_generation);
-        let opened = current.is_some() && is_valid(key, now);
-        self.opening(room, now, opened, Some(key));
-        if let Some(generation) = current.filter(|_| opened) {
-            // A one-shot key belongs to nobody's stay and ends none.
-            if key.copy != Copy::OneShot {
-                self.put(Change::Room(Room { lock_generation: generation, ..door }));
-            }
+        let opened = self.lets_in(key, door, now);
+        if opened {
             self.opened(&card, room, now);
         }
         Some(opened)
+    }
+
+    /// The key of a phone is shown to the lock of a room. `None`: no key came to that number, or no such room.
+    pub fn present_phone(&mut self, number: &str, room: &str, now: DateTime) -> Option<bool> {
+        let (phone, door) = (self.phones.get(number)?.clone(), self.rooms.get(room)?.clone());
+        let opened = self.lets_in(&phone.key, door, now);
+        if opened {
+            self.effect(opened_by(number, room, Some(phone.key), now));
+        }
+        Some(opened)
+    }
+
+    fn lets_in(&mut self, key: &Key, door: Room, now: DateTime) -> bool {
+        let generation = key.rooms.iter().find(|(name, _)| *name == door.name).map(|(_, generation)| *generation);
+        let current = generation.filter(|generation| *generation >= door.lock_generation);
+        let opened = current.is_some() && is_valid(key, now);
+        self.opening(&door.name, now, opened, Some(key));
+        // A one-shot key belongs to nobody's stay and ends none.
+        if let Some(generation) = current.filter(|_| opened && key.copy != Copy::OneShot) {
+            self.put(Change::Room(Room { lock_generation: generation, ..door }));
+        }
+        opened
     }
 
     /// A card is held to a common door. `None`: no such card.
@@ -277,16 +304,7 @@ impl Hotel {
                 self.put(Change::Card(card));
             }
         }
-        self.effect(Effect {
-            number: 0,
-            kind: EffectKind::DoorOpened,
-            command: String::new(),
-            room: door.to_owned(),
-            medium,
-            encoder: String::new(),
-            key: written,
-            at: now,
-        });
+        self.effect(opened_by(&medium, door, written, now));
     }
 
     fn opening(&mut self, door: &str, at: DateTime, opened: bool, key: Option<&Key>) {
@@ -294,6 +312,12 @@ impl Hotel {
         let copy = key.map(|key| key.copy);
         self.put(Change::Opening(Opening { door: door.to_owned(), at, opened, room, copy }));
     }
+}
+
+fn opened_by(medium: &str, door: &str, key: Option<Key>, at: DateTime) -> Effect {
+    let (command, encoder) = (String::new(), String::new());
+    let (room, medium) = (door.to_owned(), medium.to_owned());
+    Effect { number: 0, kind: EffectKind::DoorOpened, command, room, medium, encoder, key, at }
 }
 
 fn is_valid(key: &Key, now: DateTime) -> bool {

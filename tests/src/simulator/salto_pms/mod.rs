@@ -23,6 +23,7 @@ mod tests;
 pub mod work;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub struct Simulator {
     taken: Mutex<HashSet<String>>,
     changed: watch::Sender<u64>,
     clock_offset: Mutex<SignedDuration>,
+    /// The licence covers keys for phones.
+    mobile_licence: AtomicBool,
 }
 
 impl std::fmt::Debug for Simulator {
@@ -96,6 +99,7 @@ impl Simulator {
             taken: Mutex::default(),
             changed: watch::Sender::new(0),
             clock_offset: Mutex::default(),
+            mobile_licence: AtomicBool::new(true),
         }
     }
 
@@ -130,6 +134,16 @@ impl Simulator {
     /// Wakes on every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Switches the licence for keys on phones.
+    pub fn license_phones(&self, licensed: bool) {
+        self.mobile_licence.store(licensed, Ordering::SeqCst);
+    }
+
+    /// Whether keys may go to phones.
+    pub fn phones_are_licensed(&self) -> bool {
+        self.mobile_licence.load(Ordering::SeqCst)
     }
 
     /// Local time of the server, to the second.

@@ -24,7 +24,8 @@ pub const CONTROL_HELP: &str = r#"Control interface (HTTP and JSON on the contro
   POST /encoders/put        {"encoder", "serial"?, "kind"?}
   POST /encoders/lift       {"encoder"}
   POST /encoders/set        {"encoder", "plugged"?, "busy"?, "auto_feed"?}
-  POST /doors/present       {"serial", "room"} or {"serial", "authorisation"}
+  POST /doors/present       {"serial", "room"}, {"serial", "authorisation"} or {"phone", "room"}
+  POST /licence             {"mobile": true|false}; without it CNM and CCM are answered EG
   POST /faults              {"kind", "request"?: "CN", "encoder"?, "times"?: 1}; kinds:
                             nak, silent_enquiry, delay (+"milliseconds"), refuse (+"code", "text"?), never_answer (+"perform"?),
                             late_answer (+"milliseconds"), stray_answer (+"milliseconds"), damaged_answer, half_answer,

@@ -339,7 +339,19 @@ async fn keys_go_to_phones_and_back_to_the_host() {
     let Ended::Answered(Answer::Done { about, more }) = ended else { panic!("{ended:?}") };
     assert_eq!((about.as_str(), more.len()), ("+34600000000", 2));
     assert_eq!(hotel.count(EffectKind::MobileKey), 3);
-    assert_eq!(hotel.simulator.read(|hotel| hotel.phones.len()), 1, "one key on a phone");
+    let received: Vec<u64> = hotel.simulator.read(|hotel| hotel.phones.values().map(|it| it.keys_received).collect());
+    assert_eq!(received, [2], "one phone, and the host's own app is another matter");
+    let now = hotel.simulator.now();
+    let opens = |room: &str| hotel.simulator.change(|hotel| hotel.present_phone("+34600000000", room, now)).unwrap();
+    assert_eq!((opens("105"), opens("106"), opens("none")), (Some(true), Some(false), None));
+    let wrong = |phone: &str| {
+        let Request::Mobile(new) = &new else { panic!("mobile") };
+        Request::Mobile(MobileKey { phone: phone.to_owned(), ..new.clone() })
+    };
+    hotel.simulator.license_phones(false);
+    assert_eq!(hotel.code(wrong("+34600000001")).await, "EG");
+    hotel.simulator.license_phones(true);
+    assert_eq!(hotel.count(EffectKind::MobileKey), 3, "what is refused changes nothing");
 }
 
 #[tokio::test]

@@ -152,11 +152,18 @@ pub fn make_key(hotel: &mut Hotel, stay: &Stay, kind: KeyKind, nth: u64, now: Da
 
 fn phone(simulator: &Simulator, command: &str, mobile: &MobileKey) -> Result<Answer, Refused> {
     let now = simulator.now();
+    if !simulator.phones_are_licensed() {
+        return Err(Refused::general("mobile keys are not licensed"));
+    }
+    let returned = matches!(mobile.delivery, MobileDelivery::Returned { .. });
+    if !(is_number(&mobile.phone) || (returned && mobile.phone.is_empty())) {
+        return Err(Refused::of("ES"));
+    }
     simulator.change(|hotel| {
         check(hotel, &mobile.stay, mobile.kind, now)?;
         let key = make_key(hotel, &mobile.stay, mobile.kind, 0, now);
         let number = hotel.effects.len();
-        if !mobile.phone.is_empty() {
+        if !returned {
             hotel.put(Change::Phone(mobile.phone.clone(), key.clone()));
         }
         hotel.effect(Effect {
@@ -178,6 +185,12 @@ fn phone(simulator: &Simulator, command: &str, mobile: &MobileKey) -> Result<Ans
         };
         Ok(Answer::Done { about: mobile.phone.clone(), more })
     })?
+}
+
+/// International: `+` or `00`, then at most 15 digits.
+fn is_number(phone: &str) -> bool {
+    let digits = phone.strip_prefix('+').or_else(|| phone.strip_prefix("00")).unwrap_or_default();
+    matches!(digits.len(), 1..=15) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn modify(simulator: &Simulator, name: &str, new: &str, end: Option<DateTime>) -> Result<Answer, Refused> {

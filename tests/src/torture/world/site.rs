@@ -66,9 +66,10 @@ impl Site {
                 *self.openings.entry(entrance.clone()).or_default() += 1;
                 Performed::default()
             }
-            Operation::ReadCard { .. } | Operation::CheckOut { .. } | Operation::ChangeStay { .. } => {
-                Performed::default()
-            }
+            Operation::ReadCard { .. }
+            | Operation::SendKey { .. }
+            | Operation::CheckOut { .. }
+            | Operation::ChangeStay { .. } => Performed::default(),
         }
     }
 
@@ -104,7 +105,7 @@ impl Site {
 
 /// A blind operation: counted, never repeatable.
 pub(crate) fn is_blind(operation: &Operation) -> bool {
-    matches!(operation, Operation::Encode { .. } | Operation::Unlock { .. })
+    matches!(operation, Operation::Encode { .. } | Operation::SendKey { .. } | Operation::Unlock { .. })
 }
 
 /// The lane that an operation's command stands in.
@@ -116,6 +117,7 @@ pub(crate) fn lane_of(operation: &Operation) -> String {
         | Operation::CancelKey { user_id }
         | Operation::AssignCard { user_id, .. } => format!("user:{user_id}"),
         Operation::Unlock { entrance } => format!("entrance:{entrance}"),
+        Operation::SendKey { key, .. } => format!("entrance:{}", key.rooms.join("+")),
         Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => format!("entrance:{room}"),
         Operation::ReadCard { encoder } => format!("encoder:{encoder}"),
     }

@@ -1,10 +1,14 @@
 //! The adapter over lines in memory, against the protocol's own server.
 
+mod phones;
+mod trails;
+
 use std::collections::VecDeque;
 use std::path::Path;
 
 use lockbridge_protocol::line::Checksum;
 use lockbridge_protocol::salto_pms::answer::Refusal;
+use lockbridge_protocol::salto_pms::audit::DateOrder;
 use lockbridge_protocol::salto_pms::card::{CardRead, CopyNumber, GuestCard};
 use lockbridge_protocol::salto_pms::request::{KeyKind as PmsKind, Received};
 use lockbridge_protocol::salto_pms::server::{Server, ServerAction};
