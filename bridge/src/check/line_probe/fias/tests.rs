@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::check::{Outcome, Verdict};
 use crate::check::line_words::of_fias;
+use crate::check::{Outcome, Verdict};
 
 /// Sixteen bytes, as vendors give them.
 const KEY: &str = "FidCrypt0S|AAECAwQFBgcICQoLDA0ODw==";
