@@ -168,7 +168,8 @@ async fn answers(site: &Site, lines: &str) -> Result<String> {
     let token_file = site.folder().join("token");
     std::fs::write(&token_file, site.token().await?)?;
     let file = site.folder().join("answers.toml");
-    std::fs::write(&file, format!("token_file = {token_file:?}\ntime_zone = \"Europe/Madrid\"\n{lines}"))?;
+    let token_file = token_file.display();
+    std::fs::write(&file, format!("token_file = \"{token_file}\"\ntime_zone = \"Europe/Madrid\"\n{lines}"))?;
     Ok(file.to_str().context("text")?.to_owned())
 }
 

@@ -90,7 +90,9 @@ mod tests {
 
     fn seen(pieces: &[&[u8]]) -> Seen {
         let mut sample = Sample::default();
-        pieces.iter().for_each(|piece| sample.take(piece));
+        for piece in pieces {
+            sample.take(piece);
+        }
         sample.seen()
     }
 
