@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lockbridge_tests::harness::{Site, SiteOptions};
+use lockbridge_tests::harness::key_service::KeyService;
+use lockbridge_tests::harness::pms_server::Way;
+use lockbridge_tests::harness::{FiasSimulator, Site, SiteOptions, guest};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -278,5 +280,108 @@ async fn a_disk_too_small_and_a_wrong_configuration_are_told() -> Result<()> {
     let run = Run::of(&site, &[]).await?;
     assert_eq!((run.code, run.with("fatal")), (1, vec!["configuration"]));
     assert!(run.evidence("configuration").contains("lock_system.main.port"));
+    Ok(())
+}
+
+const LINE: [&str; 2] = ["--only", "line"];
+
+#[tokio::test]
+async fn a_serial_line_to_a_key_service_is_looked_at_with_and_without_the_daemon() -> Result<()> {
+    let keys = KeyService::start(Way::Pty, 2, &[]).await?;
+    let mut site = enrolled(SiteOptions { tables: keys.lock_system(""), ..SiteOptions::default() }).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert_eq!((run.code, run.with("ok")), (0, vec!["line"]), "{:#?}", run.findings);
+    assert!(run.evidence("line").contains("the link was alive"), "{:#?}", run.findings);
+
+    override_with(&site, "[lock_system.hotel]\nchecksum = false\n")?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("checksum"), "{:#?}", run.findings);
+    override_with(&site, "[lock_system.hotel]\ndevice = \"/dev/lockbridge/nowhere\"\n")?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("is not there"), "{:#?}", run.findings);
+    override_with(&site, "")?;
+
+    let reached = |status: &Value| {
+        let systems = status["lock_systems"].as_array().map(Vec::as_slice).unwrap_or_default();
+        systems.iter().any(|system| system["name"] == "hotel" && system["reachable"] == true)
+    };
+    site.start_bridge().await?;
+    site.wait_for_status("the key service", Duration::from_secs(30), reached).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert_eq!(run.with("ok"), ["line"], "{:#?}", run.findings);
+    assert!(run.evidence("line").contains("held by the daemon"), "{:#?}", run.findings);
+
+    keys.panel.control.post("/plug", json!({ "plugged": false })).await?;
+    site.wait_for_status("the unplugged line", Duration::from_secs(30), |status| {
+        status["lines"][0]["open"] == false && !reached(status)
+    })
+    .await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("the daemon has no line"), "{:#?}", run.findings);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_front_desk_is_looked_at_and_its_link_is_left_to_the_daemon() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut desk = FiasSimulator::start(folder.path(), &["--role", "pms"]).await?;
+    let tables = format!("[front_desk.reception]\nhost = \"127.0.0.1\"\nport = {}\n", desk.port()?);
+    let mut site = enrolled(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.evidence("line").contains("begins the link"), "{:#?}", run.findings);
+    assert_eq!((run.code, run.finding("line")["subject"].as_str()), (0, Some("front_desk:reception")));
+    let state = desk.control.get("/state").await?;
+    assert_eq!(state["times_alive"], 0, "no link is promised that nobody serves: {state}");
+
+    override_with(&site, "[front_desk.reception]\nacknowledges = true\n")?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("acknowledges none"), "{:#?}", run.findings);
+    override_with(&site, "")?;
+
+    site.start_bridge().await?;
+    desk.alive(1).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.evidence("line").contains("held by the daemon") && run.code == 0, "{:#?}", run.findings);
+    site.stop_bridge().await?;
+    desk.kill().await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("refuses connections"), "{:#?}", run.findings);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_front_desk_that_may_not_connect_is_named_with_and_without_the_daemon() -> Result<()> {
+    let listen = nobody().await?;
+    let tables =
+        format!("[front_desk.reception]\ntransport = \"listen\"\nlisten = \"{listen}\"\nallow = [\"192.0.2.30\"]\n");
+    let mut site = enrolled(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let folder = tempfile::tempdir()?;
+    let _desk = FiasSimulator::start(folder.path(), &["--role", "pms", "--dial", &listen.to_string()]).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("127.0.0.1 connected"), "{:#?}", run.findings);
+
+    site.start_bridge().await?;
+    let cut_off = |status: &Value| status["lines"][0]["strangers"].as_u64() > Some(0);
+    site.wait_for_status("a stranger", Duration::from_secs(30), cut_off).await?;
+    let run = Run::of(&site, &LINE).await?;
+    assert!(run.only_failure("line").contains("127.0.0.1, which is not in `allow`"), "{:#?}", run.findings);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_encoder_that_still_waits_for_the_card_of_an_earlier_look_is_told_as_that() -> Result<()> {
+    let simulator = ["--card-wait", "60000"].map(str::to_owned).to_vec();
+    let site = enrolled(SiteOptions { simulator, ..SiteOptions::default() }).await?;
+    override_with(&site, "[lock_system.main]\nencoders = [\"Front desk 1\"]\n")?;
+    let encoder = ["--only", "encoder"];
+    let first = Run::of(&site, &encoder).await?;
+    assert!(first.evidence("encoder").contains("waits for a card"), "{:#?}", first.findings);
+    let second = Run::of(&site, &encoder).await?;
+    assert_eq!(second.with("ok"), ["encoder"], "{:#?}", second.findings);
+    assert!(second.evidence("encoder").contains("an earlier look"), "{:#?}", second.findings);
+    // A card ends the earlier look.
+    guest::put_blank(&site, "Front desk 1").await?;
+    let third = Run::of(&site, &encoder).await?;
+    assert!(third.evidence("encoder").contains("read the card"), "{:#?}", third.findings);
     Ok(())
 }

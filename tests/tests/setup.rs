@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lockbridge_tests::harness::guest::{self, Directory};
-use lockbridge_tests::harness::{Site, SiteOptions, Terminal, build, until};
+use lockbridge_tests::harness::key_service::KeyService;
+use lockbridge_tests::harness::pms_server::{PmsServer, Way};
+use lockbridge_tests::harness::{FiasSimulator, Site, SiteOptions, Terminal, build, until};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -137,6 +139,7 @@ async fn a_person_is_led_through_and_asked_again_where_an_answer_does_not_work()
     session.shows("ok       lock_login [house]").await?;
     session.answer("Names of the encoders", "Front desk 1, Front desk 2").await?;
     session.shows("ok       encoder [house/Front desk 2]").await?;
+    session.answer("Short name of the front desk", "").await?;
     guest::put_blank(&site, "Front desk 1").await?;
     session.answer("Read a test card", "y").await?;
     session.shows("read a card").await?;
@@ -158,4 +161,119 @@ async fn a_person_is_led_through_and_asked_again_where_an_answer_does_not_work()
 
     guest::lift(&site, "Front desk 1").await?;
     carries_out_a_grant(&mut site).await
+}
+
+/// An answers file beside the configuration.
+async fn answers(site: &Site, lines: &str) -> Result<String> {
+    let token_file = site.folder().join("token");
+    std::fs::write(&token_file, site.token().await?)?;
+    let file = site.folder().join("answers.toml");
+    let token_file = token_file.display();
+    std::fs::write(&file, format!("token_file = \"{token_file}\"\ntime_zone = \"Europe/Madrid\"\n{lines}"))?;
+    Ok(file.to_str().context("text")?.to_owned())
+}
+
+/// What `lockbridge check --only line` finds: outcome and evidence of each subject.
+async fn lines(site: &Site) -> Result<Vec<(String, String, String)>> {
+    let (_, stdout, stderr) = site.bridge_command(&["check", "--json", "--only", "line"]).await?;
+    let shown: Value = serde_json::from_str(&stdout).with_context(|| stderr.clone())?;
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let findings = shown["checks"].as_array().context("findings")?;
+    let of = |finding| (text(finding, "subject"), text(finding, "outcome"), text(finding, "evidence"));
+    Ok(findings.iter().map(of).collect())
+}
+
+/// The daemon reaches its only lock system.
+async fn reaches_the_lock_system(site: &mut Site) -> Result<()> {
+    site.start_bridge().await?;
+    let reached = |status: &Value| status["lock_systems"][0]["reachable"] == true;
+    site.wait_for_status("the lock system", Duration::from_secs(30), reached).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn hotel_keys_over_a_serial_port_are_set_up_from_a_file() -> Result<()> {
+    let server = PmsServer::start(&["--card-wait", "300"]).await?;
+    let (mut site, _) = unconfigured(SiteOptions::default()).await?;
+    let text = format!(
+        "kind = \"salto_pms\"\nlock_system = \"hotel\"\ntransport = \"serial\"\ndevice = {:?}\nbaud = 9600\nformat = \"8N1\"\n\
+         encoders = \"1, 2\"\nrooms = \"101..112, 201..212\"\n",
+        server.device()
+    );
+    let answers = answers(&site, &text).await?;
+    let setup = ["setup", "--json", "--answers", &answers];
+    let folder = site.folder().join("bridge.d");
+
+    // An encoder that the server does not know: found on the line, and nothing is written.
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &["--encoders", "1, 3"]].concat()).await?;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("line [hotel/3]") && stderr.contains("exactly as at the Salto server"), "{stderr}");
+    // A port that is not there.
+    let nowhere = ["--device", "/dev/lockbridge/nowhere"];
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &nowhere].concat()).await?;
+    assert!(code == 1 && stderr.contains("/dev/lockbridge/nowhere is not there"), "{stderr}");
+    assert!(!folder.exists());
+
+    let (code, _, stderr) = site.bridge_command(&setup).await?;
+    assert_eq!(code, 0, "{stderr}");
+    let written = std::fs::read_to_string(folder.join("20-hotel.toml"))?;
+    for line in
+        ["kind = \"salto_pms\"", "baud = 9600", "parity = \"none\"", "checksum = true", "encoders = [\"1\", \"2\"]"]
+    {
+        assert!(written.lines().any(|other| other == line), "{line}: {written}");
+    }
+    assert!(written.contains("\"112\",\n    \"201\""), "{written}");
+
+    let found = lines(&site).await?;
+    assert!(found.len() == 3 && found.iter().all(|(_, outcome, _)| outcome == "ok"), "{found:?}");
+    reaches_the_lock_system(&mut site).await?;
+    let found = lines(&site).await?;
+    assert!(found[0].1 == "ok" && found[0].2.contains("held by the daemon"), "{found:?}");
+
+    // Again, with the daemon on the line: what is unchanged is known from it; another port is looked at by itself.
+    let (code, _, stderr) = site.bridge_command(&setup).await?;
+    assert_eq!(code, 0, "{stderr}");
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &nowhere].concat()).await?;
+    assert!(code == 1 && stderr.contains("/dev/lockbridge/nowhere is not there"), "{stderr}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_service_and_a_front_desk_are_set_up_together() -> Result<()> {
+    let keys = KeyService::start(Way::Tcp, 2, &[]).await?;
+    let folder = tempfile::tempdir()?;
+    let desk = FiasSimulator::start(folder.path(), &["--role", "pms"]).await?;
+    let (mut site, _) = unconfigured(SiteOptions::default()).await?;
+    let text = format!(
+        "kind = \"fias\"\nlock_system = \"hotel\"\nlisten = {:?}\nallow = \"127.0.0.1\"\nencoders = \"1, 2\"\n\
+         rooms = \"101..112, 201..212\"\nfront_desk = \"reception\"\nfront_desk_host = \"127.0.0.1\"\nfront_desk_port = {}\n",
+        keys.place(),
+        desk.port()?
+    );
+    let answers = answers(&site, &text).await?;
+    let setup = ["setup", "--json", "--answers", &answers];
+
+    // Mistakes are told before anything is tried; then what does not work, on both lines.
+    let wrong = ["--transport", "stp", "--front-desk-port", "none"];
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &wrong].concat()).await?;
+    assert!(code == 2 && stderr.contains("listen, tcp, serial") && stderr.contains("no TCP port"), "{stderr}");
+    let wrong = ["--allow", "192.0.2.20", "--front-desk-acknowledges", "yes"];
+    let (code, _, stderr) = site.bridge_command(&[&setup[..], &wrong].concat()).await?;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("line [hotel]") && stderr.contains("127.0.0.1 connected to our address"), "{stderr}");
+    assert!(stderr.contains("line [front_desk:reception]") && stderr.contains("`acknowledges = false`"), "{stderr}");
+    assert!(!site.folder().join("bridge.d").exists());
+
+    let (code, _, stderr) = site.bridge_command(&setup).await?;
+    assert_eq!(code, 0, "{stderr}");
+    let written = std::fs::read_to_string(site.folder().join("bridge.d/30-reception.toml"))?;
+    assert!(written.contains("[front_desk.reception]\nlock_system = \"hotel\"\ntransport = \"tcp\""), "{written}");
+
+    let found = lines(&site).await?;
+    assert!(found.len() == 2 && found.iter().all(|(_, outcome, _)| outcome == "ok"), "{found:?}");
+    reaches_the_lock_system(&mut site).await?;
+    desk.alive(1).await?;
+    let found = lines(&site).await?;
+    assert!(found.iter().all(|(_, outcome, evidence)| outcome == "ok" && evidence.contains("held by")), "{found:?}");
+    Ok(())
 }

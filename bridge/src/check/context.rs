@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::cloud::{Cloud, Trust};
+use super::line;
 use super::lock_system::System;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -84,6 +85,21 @@ impl Context {
         };
         let systems = config.lock_systems.iter().map(|system| System::new(system, &clock)).collect();
         Self { config, clock, daemon, identity, cloud, systems }
+    }
+
+    /// For lines as they are planned: the daemon's figures count only for lines that are the same in the configuration in use.
+    #[must_use]
+    pub fn for_planned_lines(mut self, present: Option<&Config>) -> Self {
+        let unchanged: Vec<String> = line::places(&self.config)
+            .filter(|place| present.is_some_and(|present| line::places(present).any(|other| other == *place)))
+            .map(|(name, _)| name)
+            .collect();
+        if let Daemon::Answers(snapshot) = &mut self.daemon
+            && let Some(lines) = snapshot.get_mut("lines").and_then(Value::as_array_mut)
+        {
+            lines.retain(|line| unchanged.iter().any(|name| line["name"] == *name));
+        }
+        self
     }
 
     /// Looks at another cloud than the one of the identity: the one that a token names.

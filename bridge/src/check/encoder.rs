@@ -1,8 +1,9 @@
 //! Does the lock server know each configured encoder, and is it online?
 //!
 //! No request lists encoders. So each is asked to read a card, for a short time: a name that is not known and an encoder
-//! that is not there are refused at once; one that is there waits for a card. Nothing is written. Until its own waiting
-//! time is over the encoder may be busy, so it is left alone while the daemon has work in hand.
+//! that is not there are refused at once; one that is there waits for a card. Nothing is written. No request takes a read back:
+//! the server waits for the card to the end of its own time, and until then says that the encoder is busy. So an encoder is
+//! left alone while the daemon has work in hand, and one that is busy may be waiting for the card of an earlier look.
 
 use std::time::Duration;
 
@@ -64,7 +65,10 @@ fn judge(came: Result<Performed, OperationError>) -> Verdict {
             &error.message,
             "Spell the name in `encoders` exactly as in SALTO Space (capitals and spaces count).",
         ),
-        (_, BUSY) => Verdict::ok("it is there, and busy with another card"),
+        (_, BUSY) => Verdict::ok(
+            "it is there, and in use: a card of somebody else, or an earlier look (this check, `lockbridge setup`) whose read \
+             the server keeps open until a card comes or its own waiting time is over",
+        ),
         ("encoder_not_online", _) => Verdict::failed(&error.message, ReasonCode::Encoder.remedy()),
         ("encoder_communication_timeout" | "no_credential_on_encoder", _) => {
             Verdict::ok("known to the server, not refused as offline, waits for a card")

@@ -1,18 +1,17 @@
 //! Does the other end of a byte line answer, and does it understand us?
 //!
-//! A line has one user. While the daemon runs, its own figures are looked at; otherwise the line is opened here and asked for
-//! information that changes nothing.
+//! A line has one user. While the daemon runs, what it says of the line is told; otherwise the line is opened here and asked for
+//! what changes nothing. Who may not ask the daemon is told that, for its line must not be taken away.
 
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
-use lockbridge_protocol::line::Checksum;
-use lockbridge_protocol::salto_pms::client::Settings;
-use serde_json::Value;
+use futures_util::future::{BoxFuture, join_all};
 
-use super::line_probe::{self, Heard};
-use super::{Check, Context, Verdict};
-use crate::config::LockSystemKind;
-use crate::link::{Endpoint, Limits, LineError};
+use super::line_held::{self, Held};
+use super::line_probe::{NotOpen, fias, salto_pms};
+use super::line_words::{of_fias, of_pms};
+use super::{Check, Context, Daemon, Verdict, serial};
+use crate::config::{Config, FiasConfig, FrontDeskConfig, LockSystemConfig, LockSystemKind, SaltoPmsConfig};
+use crate::link::{Endpoint, LineError};
 use crate::net::chain_text;
 
 pub(super) const CHECK: Check = Check {
@@ -21,127 +20,141 @@ pub(super) const CHECK: Check = Check {
     look: |context| look(context).boxed(),
 };
 
-/// One frame in this many may be damaged before a line needs a look.
-const DAMAGED: u64 = 100;
-
-/// A configured line to a SALTO PMS interface.
+/// A configured line.
 #[derive(Debug, Clone)]
-pub(super) struct Subject {
-    /// Lock system.
-    pub(super) name: String,
-    pub(super) endpoint: Endpoint,
-    pub(super) limits: Limits,
-    pub(super) checksum: Checksum,
-    pub(super) exchange: Settings,
-    pub(super) encoders: Vec<String>,
+enum Subject {
+    Pms(Box<salto_pms::Subject>),
+    Fias(Box<fias::Subject>),
 }
 
-/// The lines of the configuration.
-fn subjects(context: &Context) -> Vec<Subject> {
-    let systems = context.systems.iter().map(|system| &system.config);
-    let lines = systems.filter_map(|system| match &system.kind {
-        LockSystemKind::SaltoPms(pms) => Some((system, pms, &pms.encoders)),
-        LockSystemKind::SaltoSpace(space) => space.pms.as_deref().map(|pms| (system, pms, &space.encoders)),
-        // The other side begins every exchange there, so nothing can be asked without playing a whole key system.
-        LockSystemKind::Fias(_) => None,
-    });
-    lines
-        .map(|(system, pms, encoders)| Subject {
+impl Subject {
+    fn of_system(system: &LockSystemConfig) -> Option<Self> {
+        let of_pms = |pms: &SaltoPmsConfig, encoders: &[crate::config::EncoderConfig]| {
+            Self::Pms(Box::new(salto_pms::Subject {
+                name: system.name.clone(),
+                endpoint: pms.endpoint.clone(),
+                limits: pms.limits,
+                checksum: pms.checksum,
+                exchange: pms.exchange,
+                encoders: encoders.iter().map(|encoder| encoder.name.clone()).collect(),
+            }))
+        };
+        match &system.kind {
+            LockSystemKind::SaltoPms(pms) => Some(of_pms(pms, &pms.encoders)),
+            LockSystemKind::SaltoSpace(space) => space.pms.as_deref().map(|pms| of_pms(pms, &space.encoders)),
+            LockSystemKind::Fias(fias) => Some(Self::of_key_service(system, fias)),
+        }
+    }
+
+    fn of_key_service(system: &LockSystemConfig, fias: &FiasConfig) -> Self {
+        Self::Fias(Box::new(fias::Subject {
             name: system.name.clone(),
-            endpoint: pms.endpoint.clone(),
-            limits: pms.limits,
-            checksum: pms.checksum,
-            exchange: pms.exchange,
-            encoders: encoders.iter().map(|encoder| encoder.name.clone()).collect(),
-        })
-        .collect()
+            endpoint: fias.endpoint.clone(),
+            other: fias::Other::KeyService,
+            acknowledges: fias.acknowledges,
+            checksum: fias.checksum,
+            zone: system.time_zone.clone(),
+            link_key: fias.link_key.clone(),
+            patience: fias::Patience::default(),
+        }))
+    }
+
+    fn of_front_desk(desk: &FrontDeskConfig) -> Self {
+        Self::Fias(Box::new(fias::Subject {
+            name: desk.name.clone(),
+            endpoint: desk.endpoint.clone(),
+            other: fias::Other::PropertySoftware,
+            acknowledges: desk.acknowledges,
+            checksum: desk.checksum,
+            zone: desk.time_zone.clone(),
+            link_key: desk.link_key.clone(),
+            patience: fias::Patience::default(),
+        }))
+    }
+
+    fn held(&self) -> Held<'_> {
+        match self {
+            Self::Pms(pms) => Held { name: &pms.name, is_front_desk: false, has_link: false },
+            Self::Fias(fias) => {
+                Held { name: &fias.name, is_front_desk: fias.other == fias::Other::PropertySoftware, has_link: true }
+            }
+        }
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        match self {
+            Self::Pms(pms) => &pms.endpoint,
+            Self::Fias(fias) => &fias.endpoint,
+        }
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Vec<Verdict>> {
+        if let Endpoint::Serial(port) = self.endpoint()
+            && let Some(closed) = serial::closed_to_service(&port.device)
+        {
+            return std::future::ready(vec![closed.about(self.held().title())]).boxed();
+        }
+        match self {
+            Self::Pms(pms) => probe_pms(pms).boxed(),
+            Self::Fias(fias) => probe_fias(fias, self.held().title()).boxed(),
+        }
+    }
+}
+
+/// The lines of a configuration: lock systems first, as the daemon shows them.
+fn subjects(config: &Config) -> impl Iterator<Item = Subject> {
+    let systems = config.lock_systems.iter().filter_map(Subject::of_system);
+    systems.chain(config.front_desks.iter().map(Subject::of_front_desk))
+}
+
+/// Every line of a configuration: its name, and where and how it leads. For comparing.
+pub(super) fn places(config: &Config) -> impl Iterator<Item = (String, String)> {
+    subjects(config).map(|subject| (subject.held().name.to_owned(), format!("{:?}", subject.endpoint())))
 }
 
 async fn look(context: &Context) -> Vec<Verdict> {
-    let snapshot = context.daemon.snapshot();
-    let verdicts = subjects(context).into_iter().map(|subject| async move {
-        match snapshot.and_then(|snapshot| of_daemon(snapshot, &subject.name)) {
-            Some(verdict) => vec![verdict.about(&subject.name)],
-            None => probe(&subject).await,
+    let verdicts = subjects(&context.config).map(|subject| async move {
+        let held = subject.held();
+        match &context.daemon {
+            Daemon::Answers(snapshot) => match line_held::look(snapshot, &held) {
+                Some(verdict) => vec![verdict.about(held.title())],
+                None => subject.probe().await,
+            },
+            Daemon::NotRunning(_) => subject.probe().await,
+            Daemon::Unknown(why) => {
+                let skipped =
+                    format!("the daemon may have it, and does not answer this user ({why}); a line has one user");
+                vec![Verdict::skipped(skipped).about(held.title())]
+            }
         }
     });
     let verdicts = join_all(verdicts).await.concat();
     if verdicts.is_empty() { vec![Verdict::skipped("no byte line is configured")] } else { verdicts }
 }
 
-/// What the daemon's figures say of a line that it holds. `None`: it does not hold the line.
-fn of_daemon(snapshot: &Value, name: &str) -> Option<Verdict> {
-    let line = snapshot["lines"].as_array()?.iter().find(|line| line["name"] == name)?;
-    let count = |key: &str| line[key].as_u64().unwrap_or_default();
-    let (frames, damaged) = (count("frames"), count("checksum_errors"));
-    let figures = format!(
-        "held by the daemon: {frames} frames, {damaged} damaged, {} bytes discarded, {} refusals, {} reconnects",
-        count("discarded_bytes"),
-        count("refusals"),
-        count("reconnects")
-    );
-    Some(if line["open"] != true {
-        let remedy = "Look at `lockbridge status`: the reason of the lock system says what is wrong with the line.";
-        Verdict::failed(format!("the daemon has no line; {figures}"), remedy)
-    } else if damaged.saturating_mul(DAMAGED) > frames {
-        let remedy =
-            "Check cable, earth and length of the line, and the serial settings of both ends; use a lower speed.";
-        Verdict::warning(figures, remedy)
-    } else {
-        Verdict::ok(figures)
-    })
-}
-
 /// Opens the line and asks; then asks each encoder.
-async fn probe(subject: &Subject) -> Vec<Verdict> {
-    let heard = line_probe::run(subject).await;
-    let place = subject.endpoint.to_string();
-    let verdict = match &heard.line {
-        Ok(said) => judge(*said, subject.checksum, &place),
-        Err(error) => error.into(),
+async fn probe_pms(subject: &salto_pms::Subject) -> Vec<Verdict> {
+    let heard = salto_pms::run(subject).await;
+    let verdict = match heard.line {
+        Ok(said) => of_pms(said, subject.checksum, &subject.endpoint.to_string()),
+        Err(not_open) => not_open.into(),
     };
     let encoders =
         heard.encoders.into_iter().map(|(encoder, verdict)| verdict.about(format!("{}/{encoder}", subject.name)));
     std::iter::once(verdict.about(&subject.name)).chain(encoders).collect()
 }
 
-/// What is wrong with a line on which this was heard.
-fn judge(heard: Heard, checksum: Checksum, place: &str) -> Verdict {
-    match heard {
-        Heard::Answer => Verdict::ok(format!("{place} answers and understands us")),
-        Heard::Taken => Verdict::ok(format!("{place} takes messages; it has no answer to the one that was asked")),
-        Heard::Busy => Verdict::warning(
-            format!("{place} says that it is not ready"),
-            "Wait until the encoders have ended their work and look again; if it stays, restart the PMS interface.",
+/// Opens the line and begins the link.
+async fn probe_fias(subject: &fias::Subject, title: String) -> Vec<Verdict> {
+    let verdict = match fias::run(subject).await {
+        Ok(fias::Found { line: Ok(heard), key }) => of_fias(&heard, &key, subject),
+        Ok(fias::Found { line: Err(not_open), .. }) => not_open.into(),
+        Err(fias::UnusableKey(problem)) => Verdict::failed(
+            format!("the key of the link cannot be used: {problem}"),
+            "Put the key as the vendor gave it (FidCrypt0S|...) into the file of `link_key_file`, readable for the service.",
         ),
-        Heard::Nothing => Verdict::failed(
-            format!("{place} does not answer ENQ"),
-            "Check that the PMS interface is switched on for this very line and licensed; on a serial line also that the \
-             cable is crossed (null modem) and speed and format are those of the other end.",
-        ),
-        Heard::Garbage { bytes } => Verdict::failed(
-            format!("{place} answers ENQ with {bytes} bytes that mean nothing"),
-            "On a serial line speed or format is wrong: set `baud`, `data_bits`, `parity` and `stop_bits` as at the other end. \
-             On TCP another service listens at this port.",
-        ),
-        Heard::Refused => {
-            let now = if checksum == Checksum::Marked { "off here" } else { "on here" };
-            Verdict::failed(
-                format!("{place} is ready and refuses every message as damaged"),
-                format!(
-                    "Set `checksum` as at the other end: it is {now}. If it fits, the line damages what is long: check it."
-                ),
-            )
-        }
-        Heard::Damaged => Verdict::failed(
-            format!("{place} answers with checksums that do not fit"),
-            "Set `checksum` as at the other end; if it fits, check the cable and the format of the serial port.",
-        ),
-        Heard::Lost => Verdict::failed(
-            format!("{place} ended the line when it was asked"),
-            "It may take one client only: stop the other one, or put this machine on its list.",
-        ),
-    }
+    };
+    vec![verdict.about(title)]
 }
 
 /// Keeps the line's own words and its next step together.
@@ -151,26 +164,21 @@ impl From<&LineError> for Verdict {
     }
 }
 
-#[cfg(test)]
-pub(super) fn judge_for_tests(heard: Heard, checksum: Checksum) -> Verdict {
-    judge(heard, checksum, "the other end")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::Outcome;
-    use super::*;
-
-    #[test]
-    fn the_figures_of_the_daemon_are_judged() {
-        let snapshot = |open: bool, frames: u64, damaged: u64| json!({ "lines": [{ "name": "desk", "open": open, "frames": frames, "checksum_errors": damaged }] });
-        let outcome = |snapshot: &Value| of_daemon(snapshot, "desk").map(|verdict| verdict.outcome);
-        assert_eq!(outcome(&snapshot(true, 1000, 10)), Some(Outcome::Ok));
-        assert_eq!(outcome(&snapshot(true, 1000, 11)), Some(Outcome::Warning));
-        assert_eq!(outcome(&snapshot(false, 1000, 0)), Some(Outcome::Failed));
-        assert_eq!(outcome(&json!({ "lines": [] })), None);
-        assert_eq!(outcome(&json!({})), None);
+impl From<NotOpen> for Verdict {
+    fn from(not_open: NotOpen) -> Self {
+        match not_open {
+            NotOpen::Line(error) => (&error).into(),
+            NotOpen::Nobody { address, wait, strangers } if strangers.is_empty() => Self::failed(
+                format!("nobody connected to our address {address} within {} s", wait.as_secs()),
+                "Check that the other end is to connect to this address and port, that it runs, and the firewall between.",
+            ),
+            NotOpen::Nobody { address, strangers, .. } => {
+                let names: Vec<String> = strangers.iter().map(ToString::to_string).collect();
+                Self::failed(
+                    format!("{} connected to our address {address} and is not in `allow`", names.join(", ")),
+                    "If that is the other end, put its address into `allow`; if not, find out who it is.",
+                )
+            }
+        }
     }
 }

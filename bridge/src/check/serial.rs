@@ -1,7 +1,7 @@
 //! May the service use the serial encoders of this machine, and can their lines be set?
 //!
-//! No lock system of this version speaks over a serial line itself; encoders may hang on this machine all the same. Only
-//! devices that were given to the bridge are opened: opening a line can reset what hangs on it.
+//! Lines that are configured are looked at by the check `line`; these are the ports of the machine. Only devices that were given
+//! to the bridge are opened: opening a line can reset what hangs on it.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -74,19 +74,11 @@ fn judge(device: &Device, group: Option<u32>) -> Verdict {
     if Some(device.group) != group {
         return Verdict::skipped(format!("{seen}: not given to the bridge (group {GROUP})"));
     }
-    if let Ok(Some(user)) = User::from_name(USER) {
-        let groups = std::ffi::CString::new(USER).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
-        let in_group = groups.is_some_and(|groups| groups.iter().any(|gid| gid.as_raw() == device.group));
-        let allowed = (in_group && device.mode & 0o060 == 0o060)
-            || (user.uid.as_raw() == device.owner && device.mode & 0o600 == 0o600);
-        if !allowed {
-            return Verdict::failed(
-                format!("{seen}: the user {USER} may not read and write it"),
-                format!(
-                    "Let the group {GROUP} read and write it (udev rule of the package), with {USER} in the group."
-                ),
-            );
-        }
+    if !service_may_use(device) {
+        return Verdict::failed(
+            format!("{seen}: the user {USER} may not read and write it"),
+            format!("Let the group {GROUP} read and write it (udev rule of the package), with {USER} in the group."),
+        );
     }
     match settable(&device.path) {
         Ok(()) => Verdict::ok(format!("{seen}; its speed can be set")),
@@ -98,6 +90,34 @@ fn judge(device: &Device, group: Option<u32>) -> Verdict {
             "Check the cable and the driver (`dmesg`); a virtual line may not have a speed.",
         ),
     }
+}
+
+/// Whether the user of the service may read and write it; true where there is no such user.
+fn service_may_use(device: &Device) -> bool {
+    let Ok(Some(user)) = User::from_name(USER) else { return true };
+    let groups = std::ffi::CString::new(USER).ok().and_then(|name| getgrouplist(&name, user.gid).ok());
+    let in_group = groups.is_some_and(|groups| groups.iter().any(|gid| gid.as_raw() == device.group));
+    let is_owner = user.uid.as_raw() == device.owner;
+    (in_group && device.mode & 0o060 == 0o060)
+        || (is_owner && device.mode & 0o600 == 0o600)
+        || device.mode & 0o006 == 0o006
+}
+
+/// Why the service cannot use this port although root, who looks, can.
+pub(super) fn closed_to_service(path: &Path) -> Option<Verdict> {
+    let metadata = fs::metadata(path).ok().filter(|_| nix::unistd::geteuid().is_root())?;
+    let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o777);
+    if service_may_use(&Device { path: path.to_owned(), owner, group, mode }) {
+        return None;
+    }
+    let name = Group::from_gid(group.into()).ok().flatten().map_or_else(|| group.to_string(), |group| group.name);
+    Some(Verdict::failed(
+        format!("{}: the user {USER} may not read and write it (group {name}, mode {mode:03o})", path.display()),
+        format!(
+            "Give the port to the group {GROUP} by a udev rule (the package has one for USB adapters), or put {USER} into the \
+             group {name}; then restart the service."
+        ),
+    ))
 }
 
 /// Sets the line to what it is set to.

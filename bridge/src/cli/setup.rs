@@ -1,6 +1,6 @@
 //! `lockbridge setup`: leads through the first hour, or does it all from flags and files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +16,8 @@ use crate::config::{self, Config};
 use crate::identity::{SeenIdentity, TokenSource};
 use crate::net::chain_text;
 use crate::setup::{
-    Answers, Console, Draft, FileError, Group, Keeping, Mistake, QUESTIONS, Scratch, Sealing, Service, Terminal,
-    answer, bare_configuration, configuration, drafts, read_card, store_secrets, verify, write, yes,
+    Answers, Console, Draft, FileError, Group, Keeping, Mistake, Scratch, Sealing, Service, Terminal, answer,
+    bare_configuration, configuration, drafts, questions, read_card, store_secrets, verify, write, yes,
 };
 
 /// How it is done; every question has a flag of its own too.
@@ -52,9 +52,15 @@ struct Given(BTreeMap<String, String>);
 
 impl Args for Given {
     fn augment_args(command: Command) -> Command {
-        QUESTIONS.iter().fold(command, |command, question| {
+        let mut told = BTreeSet::new();
+        let flags = questions().filter(|question| told.insert(question.source));
+        flags.fold(command, |command, question| {
             let value = if question.is_secret { "FILE" } else { "VALUE" };
-            let flag = Arg::new(question.source).long(question.flag).value_name(value).help(question.prompt);
+            // One flag may answer a question of every kind of lock system.
+            let prompts: BTreeSet<&str> =
+                questions().filter(|other| other.source == question.source).map(|other| other.prompt).collect();
+            let help = prompts.into_iter().collect::<Vec<_>>().join("; or: ");
+            let flag = Arg::new(question.source).long(question.flag).value_name(value).help(help);
             command.arg(flag.help_heading("Answers (for secrets: a file that holds it)"))
         })
     }
@@ -66,7 +72,7 @@ impl Args for Given {
 
 impl FromArgMatches for Given {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let keys = QUESTIONS.iter().map(|question| question.source);
+        let keys = questions().map(|question| question.source);
         Ok(Self(keys.filter_map(|key| Some((key.to_owned(), matches.get_one::<String>(key)?.clone()))).collect()))
     }
 
@@ -138,7 +144,7 @@ impl Setup<'_> {
     async fn take(&self, is_enrolled: bool) -> Result<Answers, Failure> {
         let answers = Answers::unattended(&self.given, is_enrolled).map_err(|mistakes| mistaken(&mistakes))?;
         let mut findings = Vec::new();
-        for group in Group::ALL {
+        for group in Group::ALL.into_iter().filter(|group| to_verify(*group, &answers)) {
             findings.extend(self.verify(group, &answers).await?);
         }
         let failed: Vec<String> = findings.iter().filter(|finding| is_bad(finding)).map(shown).collect();
@@ -159,8 +165,11 @@ impl Setup<'_> {
         for group in Group::ALL {
             let mut proposed = self.given.clone();
             loop {
-                for question in QUESTIONS.iter().filter(|question| question.group == group) {
+                for question in questions().filter(|question| question.group == group) {
                     answer(console, question, &mut answers, &mut proposed).map_err(|error| no_answer(&error))?;
+                }
+                if !to_verify(group, &answers) {
+                    break;
                 }
                 console.say("Looking ...");
                 let findings = self.verify(group, &answers).await?;
@@ -184,9 +193,10 @@ impl Setup<'_> {
         let drafts = drafts(answers, self.file, &keeping, "today");
         let config = match group {
             Group::Cloud => bare_configuration(self.file, &drafts)?,
-            Group::LockSystem | Group::Encoders => configuration(self.file, &drafts)?,
+            Group::LockSystem | Group::Encoders | Group::FrontDesk => configuration(self.file, &drafts)?,
         };
-        Ok(verify(group, answers, config).await)
+        let present = config::load(self.file).ok().map(|loaded| loaded.config);
+        Ok(verify(group, answers, config, present.as_ref()).await)
     }
 
     /// Writes what is new; the paths written.
@@ -256,7 +266,16 @@ impl Setup<'_> {
 
     /// Reads a card when that was asked for; what was seen.
     async fn test(&mut self, config: &Config, answers: &Answers) -> Result<Option<String>, Failure> {
-        let first = answers.encoders().into_iter().next();
+        // A line has one user. Where the daemon has it, its encoders have been asked before it was started.
+        let is_held =
+            answers.text("kind") != Some("salto_space") && !matches!(Daemon::ask(config).await, Daemon::NotRunning(_));
+        if let (true, Some(encoder)) = (is_held, &self.arguments.test_card) {
+            let problem = format!("all is set up, but the daemon has the line to {encoder:?} now");
+            return Err(Failure::new(exit::ERROR, problem)
+                .reason("test_card")
+                .hint("Make a key on it: `lockbridge encode --help`."));
+        }
+        let first = answers.encoders().into_iter().next().filter(|_| !is_held);
         let encoder = match (self.arguments.test_card.clone(), &mut self.console, first) {
             (Some(encoder), _, _) => Some(encoder),
             (None, Some(console), Some(first)) => {
@@ -274,6 +293,15 @@ impl Setup<'_> {
                 .reason("test_card")
                 .hint("Put a card on the encoder and run `lockbridge check --only encoder`.")),
         }
+    }
+}
+
+/// Something was answered that can be looked at.
+fn to_verify(group: Group, answers: &Answers) -> bool {
+    match group {
+        Group::Cloud | Group::LockSystem => true,
+        Group::Encoders => questions().any(|question| question.group == group && (question.wanted)(answers)),
+        Group::FrontDesk => answers.has_front_desk(),
     }
 }
 

@@ -110,8 +110,8 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
         section.missing("encoders", "the encoders' numbers or names at the key service");
     }
     for encoder in &encoders {
-        if !can_be_sent(&encoder.name, ENCODER_CHARACTERS) {
-            section.problem("encoders", Some(&format!("{:?}", encoder.name)), "names of 1 to 8 characters without '|'");
+        if let Some((found, expected)) = encoder_problem(&encoder.name) {
+            section.problem("encoders", Some(&found), expected);
         }
     }
     let workstation =
@@ -154,6 +154,17 @@ fn can_be_sent(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&characters) && text.chars().all(|character| character != '|' && !character.is_control())
 }
 
+/// What is wrong with the name of a room, and what would do.
+pub(crate) fn room_problem(name: &str) -> Option<(String, &'static str)> {
+    let good = can_be_sent(name, ROOM_CHARACTERS) && !name.contains([';', ',']);
+    (!good).then(|| (format!("{name:?}"), "1 to 20 characters without '|', ';' and ','"))
+}
+
+/// What is wrong with the name of an encoder, and what would do.
+pub(crate) fn encoder_problem(name: &str) -> Option<(String, &'static str)> {
+    (!can_be_sent(name, ENCODER_CHARACTERS)).then(|| (format!("{name:?}"), "names of 1 to 8 characters without '|'"))
+}
+
 fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<KeyRoom> {
     let mut names = BTreeSet::new();
     let mut rooms = Vec::new();
@@ -162,8 +173,8 @@ fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<KeyRoom
         let entrance = item.text("entrance").or_else(|| name.clone());
         let display_name = item.text("display_name").or_else(|| name.clone());
         if let (Some(name), Some(entrance), Some(display_name)) = (name, entrance, display_name) {
-            if !can_be_sent(&name, ROOM_CHARACTERS) || name.contains([';', ',']) {
-                item.problem("name", Some(&format!("{name:?}")), "1 to 20 characters without '|', ';' and ','");
+            if let Some((found, expected)) = room_problem(&name) {
+                item.problem("name", Some(&found), expected);
             } else if !names.insert(name.clone()) || !entrances.insert(entrance.clone()) {
                 item.problem("name", Some(&format!("{name:?} again")), "each room and each entrance once");
             }

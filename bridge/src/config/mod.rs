@@ -4,12 +4,12 @@
 //! keys are refused and all mistakes are told at once, each with file, key, what was found and what was expected. Only
 //! the validated types reach the other rooms. Never: reaches the network, holds a secret (only where to read it).
 
-mod fias;
+pub(crate) mod fias;
 mod findings;
 mod front_desk;
 mod line;
 mod load;
-mod salto_pms;
+pub(crate) mod salto_pms;
 mod salto_space;
 mod secret;
 mod section;

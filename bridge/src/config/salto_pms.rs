@@ -194,12 +194,8 @@ fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsRoom
         let entrance = item.text("entrance").or_else(|| name.clone());
         let display_name = item.text("display_name").or_else(|| name.clone());
         if let (Some(name), Some(entrance), Some(display_name)) = (name, entrance, display_name) {
-            let unusable = Request::CheckOut { room: name.clone() }.write().err().map(|error| error.to_string());
-            if let Some(unusable) = unusable {
-                item.problem("name", Some(&format!("{name:?}: {unusable}")), "a name that the protocol can carry");
-            } else if CARD_CLASSES.contains(&name.as_str()) {
-                let expected = "another name: a card that is read could not be told from a class of cards";
-                item.problem("name", Some(&format!("{name:?}")), expected);
+            if let Some((found, expected)) = room_problem(&name) {
+                item.problem("name", Some(&found), expected);
             } else if !names.insert(name.clone()) || !entrances.insert(entrance.clone()) {
                 item.problem("name", Some(&format!("{name:?} again")), "each room and each entrance once");
             }
@@ -211,6 +207,22 @@ fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsRoom
         section.missing("rooms", "the rooms that keys are made for");
     }
     rooms
+}
+
+/// What is wrong with the name of a room, and what would do.
+pub(crate) fn room_problem(name: &str) -> Option<(String, &'static str)> {
+    if let Err(unusable) = (Request::CheckOut { room: name.to_owned() }).write() {
+        return Some((format!("{name:?}: {unusable}"), "a name that the protocol can carry"));
+    }
+    let expected = "another name: a card that is read could not be told from a class of cards";
+    CARD_CLASSES.contains(&name).then(|| (format!("{name:?}"), expected))
+}
+
+/// What is wrong with the name of an encoder, and what would do.
+pub(crate) fn encoder_problem(name: &str) -> Option<(String, &'static str)> {
+    let read = Request::ReadCard { encoder: name.to_owned(), handling: Handling::Retain };
+    let unusable = read.write().err()?;
+    Some((format!("{name:?}: {unusable}"), "names that the protocol can carry"))
 }
 
 fn areas(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsArea> {
@@ -275,10 +287,8 @@ fn encoders(section: &mut Section) -> Vec<EncoderConfig> {
 /// Notes encoders that no request could name.
 pub(super) fn check_encoders(section: &mut Section, encoders: &[EncoderConfig]) {
     for encoder in encoders {
-        let read = Request::ReadCard { encoder: encoder.name.clone(), handling: Handling::Retain };
-        if let Err(unusable) = read.write() {
-            let found = format!("{:?}: {unusable}", encoder.name);
-            section.problem("encoders", Some(&found), "names that the protocol can carry");
+        if let Some((found, expected)) = encoder_problem(&encoder.name) {
+            section.problem("encoders", Some(&found), expected);
         }
     }
 }

@@ -106,7 +106,7 @@ impl Opener {
         };
         let (stream, place, medium) = match (&self.endpoint, &self.listener) {
             (Endpoint::Listen { address, allow }, Some(listener)) => {
-                let (stream, peer) = tcp::accept(listener, *address, allow).await?;
+                let (stream, peer) = tcp::accept(listener, *address, allow, &statistics).await?;
                 (Box::new(stream) as Box<_>, peer.to_string(), Medium::Network)
             }
             (endpoint, _) => {

@@ -1,7 +1,8 @@
 //! What a line did, counted over all its connections: for health, for metrics, and for people who look for a bad cable.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lockbridge_protocol::line::LineStatistics;
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub struct Statistics {
     checksum_errors: AtomicU64,
     discarded_bytes: AtomicU64,
     retries: AtomicU64,
+    strangers: AtomicU64,
+    last_stranger: Mutex<Option<IpAddr>>,
 }
 
 /// The figures at one moment.
@@ -47,6 +50,10 @@ pub struct LineStatus {
     pub discarded_bytes: u64,
     /// Frames and questions that were sent again.
     pub retries: u64,
+    /// Connections that were cut off because their address is not on the list.
+    pub strangers: u64,
+    /// Whose the last of them was.
+    pub last_stranger: Option<IpAddr>,
 }
 
 /// What a codec counted since it was made.
@@ -81,6 +88,8 @@ impl Statistics {
             checksum_errors: read(&self.checksum_errors),
             discarded_bytes: read(&self.discarded_bytes),
             retries: read(&self.retries),
+            strangers: read(&self.strangers),
+            last_stranger: *self.last_stranger.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
@@ -91,6 +100,11 @@ impl Statistics {
 
     pub(super) fn line_ended(&self) {
         self.open.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn stranger(&self, address: IpAddr) {
+        *self.last_stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        add(&self.strangers, 1);
     }
 
     pub(super) fn open_failed(&self) {

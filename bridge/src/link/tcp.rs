@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
 use super::error::LineError;
+use super::statistics::Statistics;
 use super::tls;
 use crate::config::TlsTrust;
 use crate::net::{self, DialError};
@@ -50,6 +51,7 @@ pub(super) async fn accept(
     listener: &TcpListener,
     address: SocketAddr,
     allow: &[IpAddr],
+    statistics: &Statistics,
 ) -> Result<(TcpStream, SocketAddr), LineError> {
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -62,6 +64,7 @@ pub(super) async fn accept(
         };
         // An IPv4 peer shows as a mapped address on a socket of both families.
         if !allow.contains(&peer.ip().to_canonical()) {
+            statistics.stranger(peer.ip().to_canonical());
             warn!(%peer, %address, "A connection of somebody who is not on the list was cut off.");
             continue;
         }

@@ -8,8 +8,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use url::Url;
 
-use super::question::{QUESTIONS, Question};
+use super::question::{Question, questions};
 use crate::config::SecretSource;
+
+/// Most rooms that one pair of numbers stands for: more is a slip of the finger.
+const ROOMS: u32 = 2_000;
 
 /// One answer that will not do, or none where one is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -77,7 +80,7 @@ impl Answers {
         let mut answers = Self::none(is_enrolled);
         let mut mistakes = Vec::new();
         let mut read = Vec::new();
-        for question in QUESTIONS {
+        for question in questions() {
             read.push(question.source);
             if !(question.wanted)(&answers) {
                 continue;
@@ -112,6 +115,20 @@ impl Answers {
         self.text(key) == Some(value)
     }
 
+    pub(super) fn is_yes(&self, key: &str) -> bool {
+        matches!(self.text(key), Some("yes" | "true"))
+    }
+
+    /// There is property software that asks for keys.
+    pub fn has_front_desk(&self) -> bool {
+        self.front_desk().is_some()
+    }
+
+    /// Its name, when there is one.
+    pub fn front_desk(&self) -> Option<&str> {
+        self.text("front_desk").filter(|name| *name != "none")
+    }
+
     pub(super) fn wants_enrollment(&self) -> bool {
         !self.is_enrolled
     }
@@ -123,9 +140,48 @@ impl Answers {
 
     /// The encoders by name.
     pub fn encoders(&self) -> Vec<String> {
-        let list = self.text("encoders").filter(|list| *list != "none").unwrap_or_default();
-        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        Self::encoders_in(self.text("encoders").filter(|list| *list != "none").unwrap_or_default())
     }
+
+    pub(super) fn encoders_in(text: &str) -> Vec<String> {
+        list(text).into_iter().map(str::to_owned).collect()
+    }
+
+    /// The rooms by name, those between two numbers too.
+    pub fn rooms(&self) -> Vec<String> {
+        self.text("rooms").and_then(|text| Self::rooms_in(text).ok()).unwrap_or_default()
+    }
+
+    /// `101, 0201..0212, Suite`: two dots stand for all numbers between, written as long as the first.
+    pub(super) fn rooms_in(text: &str) -> Result<Vec<String>, String> {
+        let mut rooms = Vec::new();
+        for item in list(text) {
+            let Some((first, last)) = item.split_once("..") else {
+                rooms.push(item.to_owned());
+                continue;
+            };
+            let number = |end: &str| end.parse::<u32>().ok().filter(|_| end.bytes().all(|byte| byte.is_ascii_digit()));
+            match (number(first), number(last)) {
+                (Some(from), Some(to)) if first.len() == last.len() && from <= to => {
+                    if to.saturating_sub(from) >= ROOMS {
+                        return Err(format!("{item:?} is more than {ROOMS} rooms"));
+                    }
+                    rooms.extend((from..=to).map(|room| format!("{room:0width$}", width = first.len())));
+                }
+                _ => {
+                    return Err(format!(
+                        "{item:?} is not two numbers of one length, the lower one first, as 0101..0112"
+                    ));
+                }
+            }
+        }
+        Ok(rooms)
+    }
+}
+
+/// What stands between commas.
+pub(super) fn list(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
 fn secret_in(question: &Question, path: &str) -> Result<SecretString, Mistake> {
@@ -166,6 +222,52 @@ mod tests {
         let mistakes = Answers::unattended(&http, true).expect_err("more is wanted");
         let keys: Vec<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
         assert_eq!(keys, ["certificate_sha256", "user", "password_file"]);
+    }
+
+    #[test]
+    fn each_kind_has_questions_of_its_own() {
+        let pms = [
+            ("kind", "salto_pms"),
+            ("time_zone", "Europe/Madrid"),
+            ("transport", "serial"),
+            ("device", "/dev/ttyUSB0"),
+            ("encoders", "1, 1"),
+            ("rooms", "LM"),
+        ];
+        let mistakes = Answers::unattended(&given(&pms), true).expect_err("wrong");
+        let keys: Vec<&str> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+        assert_eq!(keys, ["device", "baud", "format", "encoders", "rooms"], "{mistakes:?}");
+
+        let fias = [
+            ("kind", "fias"),
+            ("time_zone", "Europe/Madrid"),
+            ("listen", "192.0.2.10:5003"),
+            ("allow", "192.0.2.20, 192.0.2.21"),
+            ("encoders", "1, 2"),
+            ("rooms", "0101..0103, Suite"),
+            ("front_desk", "reception"),
+            ("front_desk_host", "192.0.2.30"),
+            ("front_desk_port", "5003"),
+        ];
+        let answers = Answers::unattended(&given(&fias), true).expect("holds");
+        assert_eq!(answers.rooms(), ["0101", "0102", "0103", "Suite"]);
+        assert_eq!((answers.text("transport"), answers.text("front_desk_transport")), (Some("listen"), Some("tcp")));
+        assert_eq!(answers.text("checksum"), None, "nothing is acknowledged over TCP");
+
+        let stp =
+            [("kind", "fias"), ("time_zone", "Europe/Madrid"), ("transport", "stp"), ("rooms", "1"), ("encoders", "1")];
+        let mistakes = Answers::unattended(&given(&stp), true).expect_err("no such way");
+        assert!(mistakes[0].problem.contains("listen, tcp, serial"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn rooms_between_two_numbers_are_named_one_by_one() {
+        for (text, rooms) in
+            [("9..11", None), ("12..9", None), ("1..", None), ("a..b", None), ("+1..+3", None), ("0000..2000", None)]
+        {
+            assert_eq!(Answers::rooms_in(text).ok(), rooms, "{text}");
+        }
+        assert_eq!(Answers::rooms_in("09..11,A-1").expect("rooms"), ["09", "10", "11", "A-1"]);
     }
 
     #[test]

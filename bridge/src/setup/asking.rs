@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::{Answers, Question, Terminal};
+use super::{Answers, Question, Terminal, questions};
 
 /// Asks until the answer will do. What was given by flag or file is taken first, and asked for when it will not do; nothing
 /// typed takes the default, or what was answered before.
@@ -14,8 +14,10 @@ pub fn answer(
     given: &mut BTreeMap<String, String>,
 ) -> io::Result<()> {
     if !(question.wanted)(answers) {
-        // It may have been wanted before an earlier answer changed.
-        answers.forget(question);
+        // It may have been wanted before an earlier answer changed; not if another question of that key is wanted now.
+        if !questions().any(|other| other.key == question.key && (other.wanted)(answers)) {
+            answers.forget(question);
+        }
         return Ok(());
     }
     if let Some(text) = given.remove(question.source) {
@@ -24,13 +26,18 @@ pub fn answer(
             Err(mistake) => terminal.say(&format!("  {mistake}")),
         }
     }
-    let earlier = answers.text(question.key).map(str::to_owned);
+    // An answer to another question of that key may be none to this one.
+    let earlier = answers.text(question.key).filter(|text| (question.check)(answers, text).is_ok()).map(str::to_owned);
     let default = earlier.or_else(|| (question.default)(answers));
     let prompt = match &default {
         _ if question.is_secret => format!("{} (not shown)", question.prompt),
         Some(default) => format!("{} [{default}]", question.prompt),
         None => question.prompt.to_owned(),
     };
+    let suggestions = (question.suggestions)();
+    if !suggestions.is_empty() {
+        terminal.say(&format!("  On this machine: {}", suggestions.join(", ")));
+    }
     loop {
         let line = terminal.ask(&prompt, question.is_secret)?;
         let text = match (&default, line.trim().is_empty()) {
@@ -54,7 +61,6 @@ pub fn yes(terminal: &mut impl Terminal, question: &str) -> io::Result<bool> {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::QUESTIONS;
     use super::*;
 
     /// Answers line by line, and notes what it is told and asked.
@@ -84,7 +90,9 @@ mod tests {
         given: &[(&str, &str)],
         lines: &[&'static str],
     ) -> (io::Result<()>, Script) {
-        let question = QUESTIONS.iter().find(|question| question.key == key).expect("a question");
+        let of_key = || questions().filter(|question| question.key == key);
+        let wanted = of_key().find(|question| (question.wanted)(answers));
+        let question = wanted.or_else(|| of_key().next()).expect("a question");
         let mut given = given.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
         let mut script = Script { lines: lines.to_vec(), ..Script::default() };
         (answer(&mut script, question, answers, &mut given), script)
@@ -103,6 +111,7 @@ mod tests {
     #[test]
     fn nothing_typed_takes_what_was_said_before_and_else_the_default() {
         let mut answers = Answers::none(true);
+        asked("kind", &mut answers, &[], &[""]).0.expect("answered");
         asked("transport", &mut answers, &[], &[""]).0.expect("answered");
         assert_eq!(answers.text("transport"), Some("stp"));
         asked("transport", &mut answers, &[], &["http"]).0.expect("answered");
@@ -114,13 +123,31 @@ mod tests {
     #[test]
     fn what_is_no_longer_wanted_is_forgotten_and_an_end_is_no_answer() {
         let mut answers = Answers::none(true);
-        for (key, line) in [("transport", "stp"), ("host", "192.0.2.20"), ("transport", "http")] {
+        for (key, line) in [("kind", ""), ("transport", "stp"), ("host", "192.0.2.20"), ("transport", "http")] {
             asked(key, &mut answers, &[], &[line]).0.expect("answered");
         }
         asked("host", &mut answers, &[], &[]).0.expect("not wanted");
         assert_eq!(answers.text("host"), None);
         let (ended, _) = asked("url", &mut answers, &[], &[]);
         assert_eq!(ended.expect_err("nobody answers").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn an_answer_for_another_kind_is_no_proposal_and_is_not_lost_by_asking_for_the_other() {
+        let mut answers = Answers::none(true);
+        for (key, line) in [("kind", "salto_space"), ("transport", "stp"), ("kind", "fias")] {
+            asked(key, &mut answers, &[], &[line]).0.expect("answered");
+        }
+        let (done, script) = asked("transport", &mut answers, &[], &["stp", ""]);
+        done.expect("answered");
+        assert!(script.shown[0].ends_with("[listen]") && script.shown[1].contains("not one of"), "{:?}", script.shown);
+        // All questions of that key, as when the group is gone through: those of the other kinds change nothing.
+        let mut given = BTreeMap::new();
+        for question in questions().filter(|question| question.key == "transport") {
+            let mut script = Script { lines: vec![""], ..Script::default() };
+            answer(&mut script, question, &mut answers, &mut given).expect("answered");
+        }
+        assert_eq!(answers.text("transport"), Some("listen"));
     }
 
     #[test]

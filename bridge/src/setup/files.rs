@@ -1,6 +1,5 @@
-//! From answers to files: `bridge.d/*.toml` for people to read, and secrets by themselves.
+//! Files onto the disk: whole or not at all, readable for the service, and tried before they are written.
 
-use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
@@ -8,14 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Answers, Keeping};
+use super::Draft;
 use crate::config::{Config, ConfigError, Extra};
 
 /// User of the service, who has to read what is written here.
 const USER: &str = "lockbridge";
-/// A bare configuration for a place without one.
-const HEAD: &str = "# Made by `lockbridge setup`. What it was told stands in bridge.d beside this file.\n";
-
 /// A file could not be written.
 #[derive(Debug, Error)]
 #[error("cannot write {}", path.display())]
@@ -25,114 +21,6 @@ pub struct FileError {
     /// Why.
     #[source]
     pub source: io::Error,
-}
-
-/// A file to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// Where.
-    pub path: PathBuf,
-    /// What.
-    pub text: String,
-    /// It holds a lock system, not the rest.
-    pub is_lock_system: bool,
-}
-
-impl Draft {
-    /// There is a file of that name with something else in it.
-    pub fn would_replace(&self) -> bool {
-        std::fs::read_to_string(&self.path)
-            .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |text| body(&text) != body(&self.text))
-    }
-}
-
-/// What counts in a file: all but comments, which hold the day.
-fn body(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| !line.starts_with('#')).collect()
-}
-
-/// The files for these answers, beside the configuration `file`. Where the secrets are kept is named in them, not what they
-/// are.
-pub fn drafts(answers: &Answers, file: &Path, keeping: &Keeping, day: &str) -> Vec<Draft> {
-    let folder = file.with_extension("d");
-    let mut drafts = Vec::new();
-    if !file.exists() {
-        drafts.push(Draft { path: file.to_owned(), text: HEAD.to_owned(), is_lock_system: false });
-    }
-    if let Some(proxy) = answers.text("proxy").filter(|proxy| *proxy != "none") {
-        let mut text = head("the way to the cloud", day);
-        text.push_str("[network]\n# Asked for a way to the cloud with CONNECT; nothing else leaves this site.\n");
-        line(&mut text, "proxy", proxy);
-        if answers.secret("proxy_password").is_some() {
-            let (key, value) = keeping.key_and_value("proxy_password", "proxy");
-            line(&mut text, &key, &value);
-        }
-        drafts.push(Draft { path: folder.join("10-network.toml"), text, is_lock_system: false });
-    }
-    let name = answers.text("lock_system").unwrap_or("main");
-    let text = lock_system(answers, name, keeping, day);
-    drafts.push(Draft { path: folder.join(format!("20-{name}.toml")), text, is_lock_system: true });
-    drafts
-}
-
-fn lock_system(answers: &Answers, name: &str, keeping: &Keeping, day: &str) -> String {
-    let mut text = head("one lock system", day);
-    let _infallible = writeln!(text, "[lock_system.{name}]");
-    let mut plain = |key: &str| {
-        if let Some(value) = answers.text(key) {
-            line(&mut text, key, value);
-        }
-    };
-    plain("kind");
-    plain("time_zone");
-    plain("transport");
-    plain("host");
-    if let Some(port) = answers.text("port") {
-        let _infallible = writeln!(text, "port = {port}");
-    }
-    for key in ["url", "certificate_sha256", "authentication", "user"] {
-        if let Some(value) = answers.text(key) {
-            line(&mut text, key, value);
-        }
-    }
-    for key in ["password", "key"] {
-        if answers.secret(key).is_some() {
-            text.push_str("# Where the secret itself is: for the service only.\n");
-            let (key, value) = keeping.key_and_value(key, name);
-            line(&mut text, &key, &value);
-        }
-    }
-    let encoders: Vec<String> = answers.encoders().iter().map(|name| quoted(name)).collect();
-    text.push_str("# Spelled exactly as in SALTO Space.\n");
-    let _infallible = writeln!(text, "encoders = [{}]", encoders.join(", "));
-    text
-}
-
-fn head(what: &str, day: &str) -> String {
-    format!(
-        "# Lockbridge: {what}. Written by `lockbridge setup` on {day}; edit it as you like.\n\
-         # Every key is explained in the packaged bridge.toml. After a change: `lockbridge config check`, then restart.\n"
-    )
-}
-
-fn line(text: &mut String, key: &str, value: &str) {
-    let _infallible = writeln!(text, "{key} = {}", quoted(value));
-}
-
-/// A TOML basic string.
-fn quoted(value: &str) -> String {
-    let mut text = String::from("\"");
-    for letter in value.chars() {
-        match letter {
-            '"' | '\\' => text.extend(['\\', letter]),
-            control if control.is_control() => {
-                let _infallible = write!(text, "\\u{:04X}", u32::from(control));
-            }
-            plain => text.push(plain),
-        }
-    }
-    text.push('"');
-    text
 }
 
 /// What the configuration would be with these files, before they are written.
@@ -217,7 +105,8 @@ mod tests {
     use proptest::prelude::*;
     use secrecy::ExposeSecret as _;
 
-    use super::super::store_secrets;
+    use super::super::draft::quoted;
+    use super::super::{Answers, Keeping, drafts, store_secrets};
     use super::*;
 
     fn answers(folder: &Path, more: &[(&str, &str)]) -> Answers {
@@ -267,6 +156,51 @@ mod tests {
         let crate::config::HttpAuthentication::Basic { user, password } = authentication else { panic!("basic") };
         assert_eq!(user, "the \"bridge\"");
         assert_eq!(password.read().expect("readable").expose_secret(), "canary \"secret\"");
+    }
+
+    #[test]
+    fn every_kind_of_line_and_a_front_desk_are_read_as_answered() {
+        let desk =
+            [("front_desk", "reception"), ("front_desk_transport", "listen"), ("front_desk_listen", "192.0.2.10:5004")];
+        let desk = [&desk[..], &[("front_desk_allow", "192.0.2.30, 192.0.2.31")]].concat();
+        let site =
+            [("time_zone", "Europe/Madrid"), ("lock_system", "hotel"), ("encoders", "1, 2"), ("rooms", "0101..0120")];
+        let serial =
+            [("transport", "serial"), ("device", "/dev/lockbridge/front-desk"), ("baud", "2400"), ("format", "7E2")];
+        let tcp = [("transport", "tcp"), ("host", "192.0.2.20"), ("port", "8090"), ("checksum", "no")];
+        let listen =
+            [("transport", "listen"), ("listen", "192.0.2.10:5003"), ("allow", "192.0.2.20"), ("acknowledges", "yes")];
+        for (kind, line) in
+            [("salto_pms", serial), ("salto_pms", tcp), ("fias", serial), ("fias", tcp), ("fias", listen)]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = folder.path().join("bridge.toml");
+            let given = [&[("kind", kind)][..], &site[..], &line[..], &desk[..]].concat();
+            let given = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let answers = Answers::unattended(&given, true).expect("holds");
+            let drafts = drafts(&answers, &file, &Keeping::Files(folder.path().to_owned()), "2026-11-22");
+            let config = configuration(&file, &drafts).expect("holds");
+            let endpoint = match &config.lock_systems[0].kind {
+                crate::config::LockSystemKind::SaltoPms(pms) => {
+                    let unchecked = pms.checksum == lockbridge_protocol::line::Checksum::Marked;
+                    assert_eq!((pms.rooms.len(), pms.encoders.len(), unchecked), (20, 2, line == tcp));
+                    &pms.endpoint
+                }
+                crate::config::LockSystemKind::Fias(fias) => {
+                    assert_eq!((fias.rooms[19].name.as_str(), fias.acknowledges), ("0120", line != tcp));
+                    &fias.endpoint
+                }
+                other => panic!("{other:?}"),
+            };
+            match endpoint {
+                crate::link::Endpoint::Serial(port) => assert_eq!(port.format(), "2400 7E2"),
+                other => assert!(other.to_string().contains(line[1].1), "{other}"),
+            }
+            let desk = &config.front_desks[0];
+            assert_eq!((desk.name.as_str(), desk.lock_system.as_str()), ("reception", "hotel"));
+            let crate::link::Endpoint::Listen { allow, .. } = &desk.endpoint else { panic!("{desk:?}") };
+            assert_eq!((allow.len(), desk.acknowledges), (2, false));
+        }
     }
 
     #[test]

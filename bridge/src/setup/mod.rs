@@ -7,6 +7,7 @@
 
 mod answers;
 mod asking;
+mod draft;
 mod files;
 mod question;
 mod secrets;
@@ -16,8 +17,9 @@ mod verify;
 
 pub use answers::{Answers, Mistake};
 pub use asking::{answer, yes};
-pub use files::{Draft, FileError, Scratch, bare_configuration, configuration, drafts, write};
-pub use question::{Group, QUESTIONS, Question};
+pub use draft::{Draft, drafts};
+pub use files::{FileError, Scratch, bare_configuration, configuration, write};
+pub use question::{Group, Question, questions};
 pub use secrets::{Keeping, Sealing, store_secrets};
 pub use service::{Service, ServiceError};
 pub use terminal::{Console, Terminal};

@@ -20,19 +20,23 @@ const CARD: Duration = Duration::from_secs(30);
 fn checks(group: Group) -> &'static [&'static str] {
     match group {
         Group::Cloud => &["cloud_name", "cloud_route", "cloud_proxy", "cloud_tls", "cloud_answer", "clock"],
-        Group::LockSystem => &["lock_address", "lock_answer", "lock_login", "lock_licence", "lock_clock"],
+        Group::LockSystem => &["lock_address", "lock_answer", "lock_login", "lock_licence", "lock_clock", "line"],
         Group::Encoders => &["encoder"],
+        Group::FrontDesk => &["line"],
     }
 }
 
-/// Verifies the answers of one group with `config`, which is made of them. Findings that say something; skipped ones do not.
-pub async fn verify(group: Group, answers: &Answers, config: Config) -> Vec<Finding> {
+/// Verifies the answers of one group with `config`, which is made of them; `present`: the one in use, if there is one. Findings
+/// that say something; skipped ones do not.
+pub async fn verify(group: Group, answers: &Answers, config: Config, present: Option<&Config>) -> Vec<Finding> {
     let clock = Arc::new(SystemClock);
     let proxy = config.proxy.clone();
     let name = answers.text("lock_system").unwrap_or_default().to_owned();
     let mut config = config;
-    config.lock_systems.retain(|system| system.name == name);
-    let mut context = Context::gather(config, clock.clone()).await;
+    let is_desk = group == Group::FrontDesk;
+    config.lock_systems.retain(|system| system.name == name && !is_desk);
+    config.front_desks.retain(|desk| is_desk && Some(desk.name.as_str()) == answers.front_desk());
+    let mut context = Context::gather(config, clock.clone()).await.for_planned_lines(present);
     if let Some(token) = answers.secret("token").and_then(|text| EnrollmentToken::parse(text.expose_secret()).ok()) {
         let trust = Trust::KeyHash(token.ca_key_hash);
         if let Some(cloud) = Cloud::new(&token.hub_url, trust, Dialer::new(proxy), clock) {

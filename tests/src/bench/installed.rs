@@ -142,6 +142,7 @@ async fn first_hour(machine: &Machine, site: &Site, space: &Link) -> Result<(Dur
         ("Name or address of the SALTO Space server", host.as_str()),
         ("Port of SHIP", port.as_str()),
         ("Names of the encoders", "Front desk 1, Front desk 2"),
+        ("Short name of the front desk", ""),
         ("Read a test card", "n"),
     ] {
         terminal.answer(question, answer).await?;

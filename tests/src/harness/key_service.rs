@@ -16,6 +16,7 @@ pub struct KeyService {
     /// The process and its control interface.
     pub panel: FiasSimulator,
     line: String,
+    place: String,
     encoders: usize,
     _folder: TempDir,
 }
@@ -30,22 +31,28 @@ impl KeyService {
         let numbers = (1..=encoders).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
         let mut all = vec!["--role", "key-system", "--data", &data, "--rooms", &rooms, "--encoders", &numbers];
         let dial;
-        let line = match way {
+        let (place, line) = match way {
             Way::Tcp => {
                 // Free a moment ago; whoever takes it meanwhile fails the test loudly.
                 let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 dial = format!("127.0.0.1:{port}");
                 all.extend(["--dial", &dial]);
-                format!("transport = \"listen\"\nlisten = \"{dial}\"\nallow = [\"127.0.0.1\"]")
+                let line = format!("transport = \"listen\"\nlisten = \"{dial}\"\nallow = [\"127.0.0.1\"]");
+                (dial.clone(), line)
             }
             Way::Pty => {
                 all.extend(["--pty", &device]);
-                format!("transport = \"serial\"\ndevice = \"{device}\"")
+                (device.clone(), format!("transport = \"serial\"\ndevice = \"{device}\""))
             }
         };
         all.extend(arguments);
         let panel = FiasSimulator::start(folder.path(), &all).await?;
-        Ok(Self { panel, line, encoders, _folder: folder })
+        Ok(Self { panel, line, place, encoders, _folder: folder })
+    }
+
+    /// The address of ours that it dials, or its serial port.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The table of a bridge's configuration: lock system `hotel`, all rooms and encoders.

@@ -1,7 +1,7 @@
 //! A simulated Salto server with a PMS interface, over TCP and a pseudo terminal, for a site whose bridge makes hotel keys.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -55,6 +55,16 @@ impl PmsServer {
             _process: process,
             _folder: folder,
         })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    /// Its serial port.
+    pub fn device(&self) -> &Path {
+        &self.pty
     }
 
     /// Adds encoders until there are so many.

@@ -175,6 +175,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
                 encoders: options.encoders,
                 card_wait: Duration::from_millis(options.card_wait),
                 write_time: Duration::from_millis(options.write_time),
+                is_port: options.pty.is_some(),
             };
             let opened = KeySystem::open(profile, line, &data);
             let (system, serve) = opened.with_context(|| format!("reading the effects in {}", data.display()))?;

@@ -44,6 +44,8 @@ pub struct Profile {
     pub card_wait: Duration,
     /// How long writing takes.
     pub write_time: Duration,
+    /// Over a serial line nothing is closed.
+    pub is_port: bool,
 }
 
 /// What goes wrong once.
@@ -534,7 +536,12 @@ async fn talk(system: &Arc<KeySystem>, connection: Connection, said: &mut mpsc::
                     }
                     "LE" => {
                         framing.send(&moment("LE").print(page)).await?;
-                        return Ok(());
+                        if !system.profile.is_port {
+                            return Ok(());
+                        }
+                        // The line stays, and the link may begin anew on it.
+                        system.state().alive = false;
+                        start_at = Instant::now() + START;
                     }
                     "KR" | "KD" | "KM" | "KZ" if alive => {
                         tokio::spawn(Arc::clone(system).asked(record));

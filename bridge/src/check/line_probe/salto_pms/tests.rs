@@ -3,13 +3,12 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use lockbridge_protocol::line::Checksum;
 use lockbridge_protocol::salto_pms::server::{Server, ServerAction};
 
-use super::super::Outcome;
-use super::super::line::judge_for_tests;
 use super::*;
-use crate::link::{Endpoint, Limits, SerialSettings};
+use crate::check::Outcome;
+use crate::check::line_words::of_pms;
+use crate::link::{LineError, Opener, SerialSettings, Statistics};
 
 /// What hangs on the other end of the cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +142,7 @@ async fn each_fault_of_a_line_is_named() {
     ] {
         let found = Port::new(other).probe(checksum).await;
         assert_eq!(found.line.as_ref().ok(), Some(&heard), "{other:?}: {:?}", found.line);
-        let verdict = judge_for_tests(heard, checksum);
+        let verdict = of_pms(heard, checksum, "the other end");
         assert_eq!(verdict.outcome == Outcome::Ok, heard == Heard::Answer, "{verdict:?}");
         assert_eq!(verdict.remedy.is_empty(), heard == Heard::Answer, "{verdict:?}");
     }
@@ -169,14 +168,14 @@ async fn a_device_that_is_not_there_or_in_use_is_named() {
         encoders: vec!["Desk 1".to_owned()],
     };
     let missing = run(&subject(PathBuf::from("/nonexistent/encoder"))).await;
-    assert!(matches!(missing.line, Err(LineError::Missing { .. })), "{missing:?}");
+    assert!(matches!(missing.line, Err(NotOpen::Line(LineError::Missing { .. }))), "{missing:?}");
     assert!(missing.encoders.is_empty());
     let pair = nix::pty::openpty(None, None).expect("a pseudo terminal");
     let path = nix::unistd::ttyname(&pair.slave).expect("its name");
     let other = Endpoint::Serial(SerialSettings::new(path.clone()));
     let _held = Opener::new(other, Limits::default(), Statistics::new("other")).open().await.expect("opens");
     let busy = run(&subject(path)).await;
-    let Err(error) = &busy.line else { panic!("{busy:?}") };
+    let Err(NotOpen::Line(error)) = &busy.line else { panic!("{busy:?}") };
     assert!(matches!(error, LineError::Busy { .. }), "{error:?}");
     let verdict = Verdict::from(error);
     assert_eq!(verdict.outcome, Outcome::Failed);
