@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
+use lockbridge_protocol::fias::id::RecordId;
 use lockbridge_protocol::fias::key::{KeyRecord, KeyRecordKind};
 use lockbridge_protocol::fias::record::Record;
 use lockbridge_protocol::fias::serial::{Delivery, Repeat, SerialSettings};
@@ -76,6 +77,7 @@ pub(super) struct Session<'desk> {
     next_ticket: u64,
     close: Option<CloseReason>,
     was_alive: bool,
+    was_introduced: bool,
     stopping: bool,
     /// Records in the second that began then.
     records: (Duration, u32),
@@ -110,6 +112,7 @@ impl<'desk> Session<'desk> {
             next_ticket: 0,
             close: None,
             was_alive: false,
+            was_introduced: false,
             stopping: false,
             records: (Duration::ZERO, 0),
             meter: Meter::new(std::sync::Arc::clone(&desk.statistics)),
@@ -119,6 +122,11 @@ impl<'desk> Session<'desk> {
     /// The link was alive at least once.
     pub(super) fn was_alive(&self) -> bool {
         self.was_alive
+    }
+
+    /// We said who we are, with our proof where one is needed.
+    pub(super) fn was_introduced(&self) -> bool {
+        self.was_introduced
     }
 
     /// Works on one connection until it ends. `away` is raised while the link is not alive.
@@ -282,6 +290,8 @@ impl<'desk> Session<'desk> {
             return;
         };
         let outcome = self.link.record(record, self.moment());
+        // Whatever is answered to a start is our introduction.
+        self.was_introduced |= record.id() == RecordId::LINK_START;
         self.act(outcome.actions);
         match outcome.disposition {
             Disposition::Link => {}

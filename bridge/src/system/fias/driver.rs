@@ -16,19 +16,21 @@ use lockbridge_protocol::fias::session::pms::{PmsSession, PmsSettings};
 use lockbridge_protocol::fias::session::{CloseReason, Disposition, LinkAction, Medium, Moment};
 use lockbridge_protocol::fias::wire::{RecordTicket, Wire, WireEvent};
 use lockbridge_protocol::line::{Checksum, CodePage};
-use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::job::{Board, Job, Outcome};
-use crate::config::{FiasConfig, SecretSource};
+use crate::config::{FiasConfig, read_link_key};
 use crate::link::{CodecCounts, Endpoint, Line, LineError, Meter, Opener, Statistics};
 
 /// Bytes taken from the line at once.
 const READ_BYTES: usize = 4096;
 /// A key service that cannot prove itself is not listened to for this long: only a person can mend that.
 const UNTRUSTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// What people can do about one.
+const UNTRUSTED_REMEDY: &str = "Give both sides the same key: link_key_file here, and the key at the key service";
 
 /// Makes lines.
 pub(super) trait Source: Send + 'static {
@@ -112,13 +114,13 @@ impl<S: Source> Driver<S> {
     /// Until nobody can ask any more.
     pub(super) async fn run(mut self) {
         loop {
-            let key = match link_key(self.config.link_key.clone()).await {
+            let key = match read_link_key(self.config.link_key.as_ref()).await {
                 Ok(key) => key,
-                Err(problem) => {
-                    if self.refuse_waiting(&problem).is_break() {
+                Err(error) => {
+                    tracing::warn!(lock_system = self.lock_system, %error, "The key of the link cannot be used.");
+                    if self.rest(&error.to_string()).await.is_break() {
                         return;
                     }
-                    tokio::time::sleep(UNTRUSTED_PAUSE).await;
                     continue;
                 }
             };
@@ -190,13 +192,15 @@ impl<S: Source> Driver<S> {
                 return ControlFlow::Continue(());
             }
             if let Some(reason) = connection.close.take() {
-                let why = reason.to_string();
+                let CloseReason::Untrusted(_) = reason else {
+                    self.lost(&mut connection, &reason.to_string(), 0);
+                    return ControlFlow::Continue(());
+                };
+                let why = format!("{reason}. {UNTRUSTED_REMEDY}");
                 self.lost(&mut connection, &why, 0);
-                if matches!(reason, CloseReason::Untrusted(_)) {
-                    tracing::warn!(lock_system = self.lock_system, why, "The key service is not trusted.");
-                    tokio::time::sleep(UNTRUSTED_PAUSE).await;
-                }
-                return ControlFlow::Continue(());
+                tracing::warn!(lock_system = self.lock_system, why, "The key service is not trusted.");
+                drop(line);
+                return self.rest(&why).await;
             }
             let wake = [connection.link.deadline(), connection.wire.deadline(), self.table.deadline()];
             let wake = wake.into_iter().flatten().min();
@@ -358,6 +362,20 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Leaves the line closed for a while, until a person may have mended what is wrong. Nobody waits for it in vain.
+    async fn rest(&mut self, why: &str) -> ControlFlow<()> {
+        self.board.show(Err(why.to_owned()));
+        let end = Instant::now() + UNTRUSTED_PAUSE;
+        loop {
+            match timeout_at(end, self.jobs.recv()).await {
+                Ok(Some(job)) if job.begin() => answer(job, Outcome::Down(why.to_owned())),
+                Ok(Some(_)) => {}
+                Ok(None) => return ControlFlow::Break(()),
+                Err(_) => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
     /// The line does not open: nobody waits for it in vain.
     fn refuse_waiting(&mut self, why: &str) -> ControlFlow<()> {
         self.board.show(Err(why.to_owned()));
@@ -379,14 +397,6 @@ impl<S: Source> Driver<S> {
         let local = Timestamp::now().to_zoned(self.zone.clone()).datetime();
         Moment { now: self.now(), local, random: rand::random() }
     }
-}
-
-/// Reads the key of the link at the moment of use.
-async fn link_key(source: Option<SecretSource>) -> Result<Option<SiteKey>, String> {
-    let Some(source) = source else { return Ok(None) };
-    let read = tokio::task::spawn_blocking(move || source.read()).await.map_err(|error| error.to_string())?;
-    let secret = read.map_err(|error| error.to_string())?;
-    SiteKey::read(secret.expose_secret()).map(Some).map_err(|error| error.to_string())
 }
 
 /// Writes what is due. A frame that did not go out whole was certainly not received; the serial protocol judges that itself.

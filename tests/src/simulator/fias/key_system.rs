@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::line::{Connection, Handle, Line};
 use super::framing::{Counts, Form, Framing};
+use super::link_key::LinkKey;
 use super::record::{CodePage, Record};
 
 /// Answers that wait for the connection.
@@ -44,6 +45,8 @@ pub struct Profile {
     pub card_wait: Duration,
     /// How long writing takes.
     pub write_time: Duration,
+    /// It proves to the property software that it has this key.
+    pub link_key: Option<LinkKey>,
 }
 
 /// What goes wrong once.
@@ -124,6 +127,8 @@ struct State {
     effects: Vec<Effect>,
     faults: Vec<Fault>,
     counts: Counts,
+    /// Digits of the moment in the last `LS` of the property software.
+    start: String,
 }
 
 /// What a job tells the connection to send.
@@ -454,8 +459,14 @@ fn moment(id: &str) -> Record {
     Record::new(id).with("DA", now.strftime("%y%m%d").to_string()).with("TI", now.strftime("%H%M%S").to_string())
 }
 
-async fn introduce(framing: &mut Framing, page: CodePage) -> std::io::Result<()> {
-    framing.send(&moment("LD").with("V#", "2.0").with("IF", "DL").print(page)).await?;
+async fn introduce(system: &KeySystem, framing: &mut Framing) -> std::io::Result<()> {
+    let page = system.profile.page;
+    let mut description = moment("LD").with("V#", "2.0").with("IF", "DL");
+    if let Some(key) = &system.profile.link_key {
+        let proof = key.prove(&system.state().start);
+        description = description.with("RT", "1").with("CG", proof);
+    }
+    framing.send(&description.print(page)).await?;
     for (record, fields) in [
         ("KR", "KCKTRNWSG#GAGDDTKOSIDATI"),
         ("KD", "KCRNWSG#DATI"),
@@ -517,15 +528,19 @@ async fn talk(system: &Arc<KeySystem>, connection: Connection, said: &mut mpsc::
                         sleep(Duration::from_millis(2)).await;
                     }
                 }
-                Say::Introduce => introduce(&mut framing, page).await?,
+                Say::Introduce => introduce(system, &mut framing).await?,
             },
             body = framing.next() => {
                 let Some(record) = Record::read(&body?, page) else { continue };
                 match record.id.as_str() {
                     "LS" => {
-                        system.state().alive = false;
+                        {
+                            let mut state = system.state();
+                            state.alive = false;
+                            state.start = format!("{}{}", record.text("DA"), record.text("TI"));
+                        }
                         start_at = Instant::now() + START.saturating_mul(10);
-                        introduce(&mut framing, page).await?;
+                        introduce(system, &mut framing).await?;
                     }
                     "LA" if !alive => {
                         let mut state = system.state();

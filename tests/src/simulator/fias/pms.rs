@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::line::{Connection, Handle, Line};
 use super::framing::{Counts, Form, Framing, Manners};
+use super::link_key::LinkKey;
 use super::record::{CodePage, Record, names};
 
 /// Between two `LS` while the link does not come up.
@@ -37,6 +38,9 @@ pub struct Profile {
     pub listens: bool,
     /// Over a serial line nothing is closed.
     pub is_port: bool,
+    /// A key system has to prove that it has this key. After one that does not the port stays closed until somebody enters the
+    /// key again.
+    pub link_key: Option<LinkKey>,
 }
 
 /// What the front panel can change.
@@ -95,6 +99,13 @@ struct State {
     description: Option<String>,
     wanted: BTreeMap<String, Vec<String>>,
     started: bool,
+    /// Digits of the moments in the last two `LS`: an answer may cross the second one.
+    starts: [String; 2],
+    /// As somebody entered it.
+    link_key: Option<LinkKey>,
+    /// Why the port is closed until the key is entered again.
+    closed: Option<String>,
+    times_closed: u64,
     dropped: u64,
     asked: Vec<Asked>,
     heard: Vec<Heard>,
@@ -142,9 +153,10 @@ impl Pms {
     /// Behind a line; the second part runs until the end of the process.
     pub fn new(profile: Profile, line: Line) -> (Arc<Self>, impl Future<Output = std::io::Result<()>> + Send) {
         let (orders, taken) = mpsc::channel(COMMANDS);
+        let state = State { link_key: profile.link_key.clone(), ..State::default() };
         let pms = Arc::new(Self {
             profile,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             orders,
             changed: watch::Sender::new(0),
             handle: line.handle(),
@@ -179,6 +191,7 @@ impl Pms {
         json!({
             "connections": state.connections, "refused_connections": state.refused_connections, "peer": state.peer,
             "alive": state.alive, "times_alive": state.times_alive, "description": state.description,
+            "closed": state.closed, "times_closed": state.times_closed,
             "wanted": state.wanted, "dropped": state.dropped, "requests": state.asked.len(),
             "answers": state.heard.len(), "panel": state.panel, "frames": state.counts,
             "carried": self.handle.carried(), "noise": self.handle.noise(), "plugged": self.handle.is_plugged(),
@@ -193,6 +206,39 @@ impl Pms {
     /// Changes the front panel.
     pub fn set_panel(&self, panel: Panel) {
         self.change(|state| state.panel = panel);
+    }
+
+    /// Somebody enters the key of the link again: the port opens.
+    pub fn enter_key(&self, key: LinkKey) {
+        self.change(|state| {
+            state.link_key = Some(key);
+            state.closed = None;
+        });
+    }
+
+    /// Believes a link description, or closes the port.
+    fn believes(&self, record: &Record) -> bool {
+        let distrust = {
+            let state = self.state();
+            let Some(key) = &state.link_key else { return true };
+            let check = |digits: &String| key.check(record.text("RT"), record.text("CG"), digits);
+            let [last, before] = &state.starts;
+            check(last).or_else(|distrust| check(before).map_err(|_| distrust)).err()
+        };
+        if let Some(distrust) = distrust {
+            self.change(|state| {
+                state.closed = Some(distrust.to_string());
+                state.times_closed += 1;
+            });
+        }
+        distrust.is_none()
+    }
+
+    /// Until somebody enters the key again.
+    async fn key_entered(&self) {
+        let mut changed = self.changed.subscribe();
+        // The sender lives as long as this.
+        let _ended = changed.wait_for(|_| self.state().closed.is_none()).await;
     }
 
     /// Sends a request, with the fields that the key system wants. `force`: whatever the link is, and every field.
@@ -276,6 +322,19 @@ impl Pms {
         }
     }
 
+    /// An `LS`, remembered.
+    fn start(&self) -> Record {
+        let start = Self::moment("LS");
+        let digits = format!("{}{}", start.text("DA"), start.text("TI"));
+        self.change(|state| {
+            state.started = true;
+            state.starts.swap(0, 1);
+            let [last, _] = &mut state.starts;
+            *last = digits;
+        });
+        start
+    }
+
     fn moment(id: &str) -> Record {
         let now = Zoned::now();
         Record::new(id).with("DA", now.strftime("%y%m%d").to_string()).with("TI", now.strftime("%H%M%S").to_string())
@@ -313,6 +372,13 @@ enum End {
 
 async fn serve(pms: Arc<Pms>, mut line: Line, mut orders: mpsc::Receiver<Order>) -> std::io::Result<()> {
     loop {
+        if pms.state().closed.is_some() {
+            line.shut();
+            tokio::select! {
+                () = pms.key_entered() => line.open_again().await?,
+                () = pms.shutdown.cancelled() => return Ok(()),
+            }
+        }
         let mut connection = tokio::select! {
             connection = line.next() => connection?,
             Some(_) = orders.recv() => continue, // nobody is there
@@ -356,8 +422,8 @@ async fn talk(pms: &Pms, connection: Connection, line: &mut Line, orders: &mut m
             () = pms.shutdown.cancelled() => return End::Shutdown,
             () = tokio::time::sleep_until(start_at), if !alive => {
                 start_at = Instant::now() + START_INTERVAL;
-                pms.change(|state| state.started = true);
-                framing.send(&Pms::moment("LS").print(pms.profile.page)).await
+                let start = pms.start();
+                framing.send(&start.print(pms.profile.page)).await
             }
             Some(order) = orders.recv() => match order {
                 Order::Send(body) => framing.send(&body).await,
@@ -401,7 +467,11 @@ async fn take(pms: &Pms, framing: &mut Framing, record: &Record) -> std::io::Res
     let page = pms.profile.page;
     match record.id.as_str() {
         "LS" if pms.state().alive => framing.send(&Pms::moment("LA").print(page)).await?,
-        "LS" => framing.send(&Pms::moment("LS").print(page)).await?,
+        "LS" => {
+            let start = pms.start();
+            framing.send(&start.print(page)).await?;
+        }
+        "LD" if !pms.believes(record) => return Ok(false),
         "LD" => pms.change(|state| {
             state.alive = false;
             state.description = Some(record.to_string());
