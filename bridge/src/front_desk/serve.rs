@@ -64,17 +64,15 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
     // Our key seems not to be the property software's. It closes its port then, so later problems look like another cause.
     let mut is_refused = false;
     while !stop.is_cancelled() {
-        let key = match read_link_key(desk.config.link_key.as_ref()).await {
-            Ok(key) => key,
-            Err(error) => {
-                warn!(front_desk = desk.config.name, %error, "The key of the front desk's link cannot be used.");
-                desk.tell_away(&format!("front desk `{}`: {error}", desk.config.name));
-                if stop.run_until_cancelled(tokio::time::sleep(KEY_PAUSE)).await.is_none() {
-                    return;
-                }
-                continue;
+        // Without its key the bridge does not show itself: the other side would take that for a wrong proof.
+        if let Err(error) = read_link_key(desk.config.link_key.as_ref()).await {
+            warn!(front_desk = desk.config.name, %error, "The key of the front desk's link cannot be used.");
+            desk.tell_away(&format!("front desk `{}`: {error}", desk.config.name));
+            if stop.run_until_cancelled(tokio::time::sleep(KEY_PAUSE)).await.is_none() {
+                return;
             }
-        };
+            continue;
+        }
         let opened = tokio::select! {
             opened = wire.open() => opened,
             () = &mut away, if !away.is_elapsed() => {
@@ -98,11 +96,20 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
         let mut was_alive = false;
         loop {
             info!(front_desk = desk.config.name, peer = line.place(), "The front desk's wire is open.");
-            let settings = introduction::settings(&desk.config, key.clone());
+            // Opening may have taken hours: the key may be another one by now.
+            let key = match read_link_key(desk.config.link_key.as_ref()).await {
+                Ok(key) => key,
+                Err(error) => {
+                    last_problem = error.to_string();
+                    break;
+                }
+            };
+            let needs_key = key.is_some();
+            let settings = introduction::settings(&desk.config, key);
             let mut session = Session::new(&desk, settings, &mut memory);
             let end = session.run(line, &mut wire, &mut away, &stop).await;
             was_alive |= session.was_alive();
-            is_refused = !session.was_alive() && (is_refused || (key.is_some() && session.was_introduced()));
+            is_refused = !session.was_alive() && (is_refused || (needs_key && session.was_introduced()));
             drop(session);
             memory.link_lost(desk.clock.since_boot());
             match end {
