@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::fias::cryptogram::SiteKey;
+use lockbridge_protocol::fias::id::FieldId;
 use lockbridge_protocol::fias::key::{KeyRecord, KeyRecordKind};
 use lockbridge_protocol::fias::key_table::{KeyTable, Match, Ticket};
 use lockbridge_protocol::fias::record::Record;
@@ -73,6 +74,8 @@ struct Connection {
     link: PmsSession,
     meter: Meter,
     close: Option<CloseReason>,
+    /// The record in hand; used again for the next one.
+    body: Vec<u8>,
 }
 
 impl Connection {
@@ -114,16 +117,14 @@ impl<S: Source> Driver<S> {
     /// Until nobody can ask any more.
     pub(super) async fn run(mut self) {
         loop {
-            let key = match read_link_key(self.config.link_key.as_ref()).await {
-                Ok(key) => key,
-                Err(error) => {
-                    tracing::warn!(lock_system = self.lock_system, %error, "The key of the link cannot be used.");
-                    if self.rest(&error.to_string()).await.is_break() {
-                        return;
-                    }
-                    continue;
+            // Without its key the bridge cannot tell whom to trust, and takes nobody in.
+            if let Err(error) = read_link_key(self.config.link_key.as_ref()).await {
+                tracing::warn!(lock_system = self.lock_system, %error, "The key of the link cannot be used.");
+                if self.rest(&error.to_string()).await.is_break() {
+                    return;
                 }
-            };
+                continue;
+            }
             let opened = tokio::select! {
                 opened = self.source.open() => opened,
                 job = self.jobs.recv() => match job {
@@ -139,6 +140,8 @@ impl<S: Source> Driver<S> {
             };
             match opened {
                 Ok(line) => {
+                    // Waiting may have taken hours: the key may be another one by now. One that is none is told above.
+                    let Ok(key) = read_link_key(self.config.link_key.as_ref()).await else { continue };
                     if self.serve(line, key).await.is_break() {
                         return;
                     }
@@ -175,7 +178,7 @@ impl<S: Source> Driver<S> {
         };
         let medium = if is_port { Medium::Serial } else { Medium::Tcp };
         let link = PmsSession::new(PmsSettings { key, ..PmsSettings::new(medium) });
-        Connection { wire, link, meter: Meter::new(Arc::clone(&self.statistics)), close: None }
+        Connection { wire, link, meter: Meter::new(Arc::clone(&self.statistics)), close: None, body: Vec::new() }
     }
 
     /// Uses an open line until it ends.
@@ -237,6 +240,10 @@ impl<S: Source> Driver<S> {
         let Some(wanted) = connection.link.wanted(id) else {
             return answer(job, Outcome::Unusable(format!("the key service did not ask for {id} records")));
         };
+        if job.record.kind == KeyRecordKind::Change && !wanted.contains(FieldId::DEPARTURE) {
+            let why = format!("the key service did not ask for {} in {id} records", FieldId::DEPARTURE);
+            return answer(job, Outcome::Unusable(why));
+        }
         let record = KeyRecord { sent_at: Some(self.moment().local), ..job.record.clone() };
         let body = match record.write(Some(wanted), self.config.code_page) {
             Ok(body) => body,
@@ -260,12 +267,17 @@ impl<S: Source> Driver<S> {
     }
 
     fn events(&mut self, connection: &mut Connection) {
+        let mut body = std::mem::take(&mut connection.body);
         while let Some(event) = connection.wire.event() {
             match event {
-                WireEvent::Record { body, .. } => self.record(connection, &body),
+                WireEvent::Record { body: came, .. } => {
+                    came.clone_into(&mut body);
+                    self.record(connection, &body);
+                }
                 WireEvent::Delivery(sent, delivery) => self.delivered(sent, delivery),
             }
         }
+        connection.body = body;
     }
 
     fn record(&mut self, connection: &mut Connection, body: &[u8]) {
@@ -402,7 +414,7 @@ impl<S: Source> Driver<S> {
 /// Writes what is due. A frame that did not go out whole was certainly not received; the serial protocol judges that itself.
 async fn flush(connection: &mut Connection, line: &mut Line) -> Result<(), (String, usize)> {
     while let Some(bytes) = connection.wire.output() {
-        line.write(&bytes).await.map_err(|error| (error.to_string(), error.unsent()))?;
+        line.write(bytes).await.map_err(|error| (error.to_string(), error.unsent()))?;
     }
     Ok(())
 }
