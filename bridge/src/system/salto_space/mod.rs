@@ -199,7 +199,7 @@ impl SaltoSpace {
             Operation::ApplyUser(target) => self.apply_user(&target, until).await,
             Operation::DeleteUser { user_id } => self.delete_user(&user_id, until).await,
             Operation::Encode { user_id, encoder, key } => self.encode(&user_id, &encoder, key.kind, until).await,
-            Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
+            Operation::CheckOut { room, .. } | Operation::ChangeStay { room, .. } => Err(refused(
                 UNCATEGORIZED,
                 format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
                 Retry::Never,

@@ -114,6 +114,7 @@ impl Station {
                     encoders: (1..=ENCODERS).map(|number| number.to_string()).collect(),
                     card_wait: Duration::from_secs(5),
                     write_time: shape.write_time,
+                    on_line: false,
                     link_key: None,
                 };
                 let (system, run) = KeySystem::open(profile, line, &folder.path().join("keys"))?;

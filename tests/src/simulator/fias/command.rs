@@ -94,6 +94,9 @@ pub struct Fias {
     /// How long writing a card takes.
     #[arg(long, default_value_t = 50, value_name = "MILLISECONDS")]
     write_time: u64,
+    /// The key system knows keys by their reservation: KM changes them, KD with G# ends them and no others.
+    #[arg(long)]
+    on_line: bool,
     /// Lose, turn over and double bytes at this rate, 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
@@ -182,6 +185,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
                 encoders: options.encoders,
                 card_wait: Duration::from_millis(options.card_wait),
                 write_time: Duration::from_millis(options.write_time),
+                on_line: options.on_line,
                 link_key,
             };
             let opened = KeySystem::open(profile, line, &data);

@@ -4,8 +4,9 @@
 //! the other), over any [`line`](super::line) with its noise.
 //!
 //! Parts: [`command`] (the process), [`record`] and [`framing`] (bytes), [`link_key`] (who is believed), [`pms`] (property
-//! software), [`key_system`] (the vendor's side), [`control`] (HTTP).
+//! software), [`key_system`] and [`cards`] (the vendor's side), [`control`] (HTTP).
 
+pub mod cards;
 pub mod command;
 pub mod control;
 pub mod framing;

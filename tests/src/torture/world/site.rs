@@ -116,7 +116,7 @@ pub(crate) fn lane_of(operation: &Operation) -> String {
         | Operation::CancelKey { user_id }
         | Operation::AssignCard { user_id, .. } => format!("user:{user_id}"),
         Operation::Unlock { entrance } => format!("entrance:{entrance}"),
-        Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => format!("entrance:{room}"),
+        Operation::CheckOut { room, .. } | Operation::ChangeStay { room, .. } => format!("entrance:{room}"),
         Operation::ReadCard { encoder } => format!("encoder:{encoder}"),
     }
 }
