@@ -507,3 +507,79 @@ async fn a_key_service_that_falls_silent_leaves_a_doubt_and_no_second_key() -> R
     assert_eq!(doubts.as_array().map(Vec::len), Some(2), "{doubts}");
     Ok(())
 }
+
+/// The day on which the keys of a room end at the vendor, card by card.
+async fn departures(vendor: &FiasSimulator, room: &str) -> Result<Vec<String>> {
+    let state = vendor.control.get("/state").await?;
+    let cards = state["cards"].as_object().context("cards")?.values();
+    let of_room = cards.filter(|key| key["room"] == room && key["is_over"] == false);
+    Ok(of_room.map(|key| key["departure"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// A key service that tracks keys by reservation: its keys change without cards, and only those of the stay that is meant.
+#[tokio::test]
+async fn an_on_line_key_service_extends_and_ends_the_stay_that_is_meant_and_no_other() -> Result<()> {
+    let (folder, vendor_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let port = free_port()?;
+    let pms = FiasSimulator::start(folder.path(), &["--role", "pms"]).await?;
+    let tables = format!(
+        "{}\n[front_desk.reception]\nlock_system = \"hotel\"\nhost = \"127.0.0.1\"\nport = {}\nrecord_spacing_ms = 5\nanswer_timeout_s = 20\n",
+        key_service(port, "on_line = true"),
+        pms.port()?
+    );
+    let site = Site::running(SiteOptions { tables, ..SiteOptions::default() }).await?;
+    let data = vendor_folder.path().join("data");
+    let dial = format!("127.0.0.1:{port}");
+    let arguments = ["--role", "key-system", "--on-line", "--dial", &dial, "--data", data.to_str().context("a path")?];
+    let vendor = FiasSimulator::start(vendor_folder.path(), &arguments).await?;
+    vendor.alive(1).await?;
+    pms.alive(1).await?;
+    until("the key service, well", Duration::from_secs(30), async || {
+        let status = site.status().await.map_err(|error| format!("{error:#}"))?;
+        let systems = status["lock_systems"].as_array().cloned().unwrap_or_default();
+        let hotel = systems.iter().find(|system| system["name"] == "hotel");
+        if hotel.is_some_and(|hotel| hotel["reachable"] == true) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await?;
+
+    // Two keys of one stay, and one of another stay in the next room.
+    let days = [day(0), day(2)];
+    let mut cards = Vec::new();
+    for (room, kind, reservation) in [("101", "N", "4711"), ("101", "D", "4711"), ("102", "N", "4712")] {
+        cards.push(blank(&vendor, "1").await?);
+        let answer = pms.ask("KR", &key(room, kind, reservation, &days)).await?;
+        assert_eq!((status(&answer), text(&answer)), ("OK", "Key made"), "{answer}");
+    }
+    let longer = day(5);
+    let change = |room: &'static str, reservation: &'static str| {
+        [("WS", "FO1"), ("KC", "1"), ("RN", room), ("G#", reservation), ("GD", longer.as_str())]
+    };
+    let answer = pms.ask("KM", &change("101", "4711")).await?;
+    assert_eq!(status(&answer), "OK", "{answer}");
+    assert_eq!(departures(&vendor, "101").await?, [longer.clone(), longer.clone()]);
+    assert_eq!(departures(&vendor, "102").await?, [days[1].clone()]);
+    let state = vendor.control.get("/state").await?;
+    assert_eq!((&state["changes"], &state["changed_keys"]), (&json!(1), &json!(2)), "{state}");
+    assert_eq!(keys_written(&vendor).await?, 3, "no card was needed");
+    for (serial, room) in [(&cards[0], "101"), (&cards[1], "101"), (&cards[2], "102")] {
+        assert!(opens(&vendor, serial, room).await?, "{room}");
+    }
+    let answer = pms.ask("KM", &change("101", "4713")).await?;
+    assert_eq!((status(&answer), text(&answer)), ("UR", "No key of this reservation is known"));
+
+    let gone = pms.ask("KD", &[("WS", "FO1"), ("KC", "1"), ("RN", "101"), ("G#", "4711")]).await?;
+    assert_eq!((status(&gone), text(&gone)), ("OK", "Keys ended"));
+    assert!(!opens(&vendor, &cards[0], "101").await? && !opens(&vendor, &cards[1], "101").await?);
+    assert!(opens(&vendor, &cards[2], "102").await?);
+    let state = vendor.control.get("/state").await?;
+    let sent = state["requests"].as_array().cloned().unwrap_or_default();
+    let number = |record: &Value| {
+        let rest = record.as_str()?.split_once("|G#")?.1;
+        Some(rest.split('|').next()?.to_owned())
+    };
+    let of_room: Vec<&Value> =
+        sent.iter().filter(|record| record.as_str().is_some_and(|text| text.contains("|RN101|"))).collect();
+    assert_eq!(of_room.len(), 4, "two keys, a change and a check-out: {state}");
+    assert!(of_room.iter().all(|record| number(record).is_some() && number(record) == number(of_room[0])), "{state}");
+    Ok(())
+}

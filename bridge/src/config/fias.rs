@@ -12,7 +12,7 @@ use crate::link::Endpoint;
 
 /// The keys of this part besides those of the line, for messages.
 const OWN_KEYS: &str = "acknowledges, checksum, code_page, rooms, options, encoders, workstation, reply_timeout_s, hold_s, \
-                        acknowledge_timeout_ms, settle_ms, silence_ms, trust_encoder_errors, check_out, early_keys, link_key_file, link_key_credential";
+                        acknowledge_timeout_ms, settle_ms, silence_ms, trust_encoder_errors, check_out, early_keys, on_line, link_key_file, link_key_credential";
 
 /// All keys of this part.
 pub(super) fn keys() -> String {
@@ -60,6 +60,8 @@ pub struct FiasConfig {
     pub check_out: bool,
     /// A key for the next stay may be made while the present one lasts. Default false.
     pub early_keys: bool,
+    /// The key service tracks keys by reservation number: a stay's end changes without a card. Default false.
+    pub on_line: bool,
     /// The key service has to prove that it has this key.
     pub link_key: Option<SecretSource>,
 }
@@ -127,6 +129,7 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
     let trust_encoder_errors = section.flag("trust_encoder_errors", false);
     let check_out = section.flag("check_out", true);
     let early_keys = section.flag("early_keys", false);
+    let on_line = section.flag("on_line", false);
     let link_key = section.secret("link_key");
     Some(FiasConfig {
         endpoint: line?,
@@ -145,6 +148,7 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
         trust_encoder_errors,
         check_out,
         early_keys,
+        on_line,
         link_key,
     })
 }

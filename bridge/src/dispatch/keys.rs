@@ -362,6 +362,7 @@ fn encode_key(
         rooms: planned.rooms.clone(),
         areas: planned.areas.clone(),
         window: Some(planned.window),
+        stay: planned.stay.clone(),
         mark: context.mark.clone(),
     };
     let attempt = KeyAttempt { stay: planned.stay, key: key.clone(), phone_credential: String::new() };

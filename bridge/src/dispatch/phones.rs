@@ -95,6 +95,7 @@ fn due(context: &Context<'_>, holder: &Holder, grant: Option<&Grant>, keys: &Key
         rooms: planned.rooms.clone(),
         areas: planned.areas.clone(),
         window: Some(planned.window),
+        stay: planned.stay.clone(),
         mark: context.mark.clone(),
     };
     Ok(Due {

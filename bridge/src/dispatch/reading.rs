@@ -74,7 +74,8 @@ mod tests {
 
     fn attempt(kind: KeyKind) -> KeyAttempt {
         let window = Some(Window { starts_at_ms: 0, ends_at_ms: Some(10 * MINUTE_MS + 17) });
-        let key = KeyTarget { kind, rooms: vec!["101".into()], areas: vec![], window, mark: "AAAA".into() };
+        let key =
+            KeyTarget { kind, rooms: vec!["101".into()], areas: vec![], window, stay: "s".into(), mark: "AAAA".into() };
         KeyAttempt { stay: "s".into(), key, phone_credential: String::new() }
     }
 

@@ -90,7 +90,7 @@ impl Released {
         self.taken.push((credential_id.to_owned(), room.to_owned()));
         match stay {
             Some(stay) if last && keys.checks_out => {
-                self.operations.push(Operation::CheckOut { room: room.to_owned() });
+                self.operations.push(Operation::CheckOut { room: room.to_owned(), stay: stay.clone() });
                 let ended = RoomEdit::Ended { stay };
                 record.apply(ended.clone());
                 self.edits.push((room.to_owned(), ended));
@@ -118,7 +118,7 @@ impl Released {
         keys: &KeyService,
     ) {
         let Some(stay) = record.current(context.now_ms) else { return };
-        let end = stay.ends_at_ms;
+        let (name, end) = (stay.stay.clone(), stay.ends_at_ms);
         let known = stay.keys.iter().any(|key| key.credential_id == credential_id && key.ends_at_ms != ends_at_ms);
         if stay.is_doubtful || !known || ends_at_ms == i64::MAX {
             return;
@@ -128,10 +128,10 @@ impl Released {
         self.edits.push((room.to_owned(), until));
         let moved = record.stays.last().map_or(end, |stay| stay.ends_at_ms);
         if moved != end && keys.changes_stays {
-            self.operations.push(Operation::ChangeStay { room: room.to_owned(), ends_at_ms: moved });
+            self.operations.push(Operation::ChangeStay { room: room.to_owned(), stay: name, ends_at_ms: moved });
             self.sentences.push(format!(
-                "the stay in room {room} has its new end at the lock system; the key keeps the old one until it is \
-                 made again"
+                "the stay in room {room} has its new end at the lock system; at a lock without a network the key keeps the \
+                 old one until it is made again"
             ));
         }
     }

@@ -499,7 +499,7 @@ fn prepare_encode(
     if let Some(credential) = doubtful.credential_mut(&encode.credential_id) {
         credential.maybe_issued = true;
     }
-    let key = KeyTarget { kind, rooms: rooms.clone(), areas, window: None, mark: String::new() };
+    let key = KeyTarget { kind, rooms: rooms.clone(), areas, window: None, stay: String::new(), mark: String::new() };
     let operation = Operation::Encode { user_id: user_id.into(), encoder: encode.encoder_external_id.clone(), key };
     let mut prepared = begin(context, operation, Change::put(done), Change::put(doubtful));
     if let Prepared::Begin(work) = &mut prepared {

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbridge_protocol::fias::cryptogram::SiteKey;
-use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,13 +10,16 @@ use super::introduction;
 use super::memory::Memory;
 use super::session::{End, Session};
 use crate::clock::Clock;
-use crate::config::FrontDeskConfig;
+use crate::config::{FrontDeskConfig, read_link_key};
 use crate::dispatch::EngineHandle;
 use crate::health::{Health, ReasonCode, Scope};
 use crate::link::{Limits, Opener, Statistics};
 
 /// How long the property software may be away before people are told: it restarts at night.
 const AWAY: Duration = Duration::from_secs(30);
+/// Told where the link ended upon our introduction, and we proved to have a key.
+const REFUSED: &str = ". The link ended when we introduced ourselves with our link key, so the key is perhaps not the right one: \
+                       compare link_key_file with the key at the property software, and enter it there again";
 /// Pause before a link key that cannot be read is looked for again.
 const KEY_PAUSE: Duration = Duration::from_secs(30);
 
@@ -60,22 +61,23 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
     let away = tokio::time::sleep(AWAY);
     tokio::pin!(away);
     let mut last_problem = String::from("it has not connected since the bridge started");
+    // Our key seems not to be the property software's. It closes its port then, so later problems look like another cause.
+    let mut is_refused = false;
     while !stop.is_cancelled() {
-        let key = match link_key(&desk).await {
-            Ok(key) => key,
-            Err(problem) => {
-                warn!(front_desk = desk.config.name, %problem, "The key of the front desk's link cannot be used.");
-                desk.tell_away(&problem);
-                if stop.run_until_cancelled(tokio::time::sleep(KEY_PAUSE)).await.is_none() {
-                    return;
-                }
-                continue;
+        // Without its key the bridge does not show itself: the other side would take that for a wrong proof.
+        if let Err(error) = read_link_key(desk.config.link_key.as_ref()).await {
+            warn!(front_desk = desk.config.name, %error, "The key of the front desk's link cannot be used.");
+            desk.tell_away(&format!("front desk `{}`: {error}", desk.config.name));
+            if stop.run_until_cancelled(tokio::time::sleep(KEY_PAUSE)).await.is_none() {
+                return;
             }
-        };
+            continue;
+        }
         let opened = tokio::select! {
             opened = wire.open() => opened,
             () = &mut away, if !away.is_elapsed() => {
-                desk.tell_away(&format!("front desk `{}`: {last_problem}", desk.config.name));
+                let refused = if is_refused { REFUSED } else { "" };
+                desk.tell_away(&format!("front desk `{}`: {last_problem}{refused}", desk.config.name));
                 continue;
             }
             () = stop.cancelled() => return,
@@ -94,10 +96,20 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
         let mut was_alive = false;
         loop {
             info!(front_desk = desk.config.name, peer = line.place(), "The front desk's wire is open.");
-            let settings = introduction::settings(&desk.config, key.clone());
+            // Opening may have taken hours: the key may be another one by now.
+            let key = match read_link_key(desk.config.link_key.as_ref()).await {
+                Ok(key) => key,
+                Err(error) => {
+                    last_problem = error.to_string();
+                    break;
+                }
+            };
+            let needs_key = key.is_some();
+            let settings = introduction::settings(&desk.config, key);
             let mut session = Session::new(&desk, settings, &mut memory);
             let end = session.run(line, &mut wire, &mut away, &stop).await;
             was_alive |= session.was_alive();
+            is_refused = !session.was_alive() && (is_refused || (needs_key && session.was_introduced()));
             drop(session);
             memory.link_lost(desk.clock.since_boot());
             match end {
@@ -114,12 +126,4 @@ pub async fn run(desk: FrontDesk, stop: CancellationToken) {
             away.as_mut().reset(tokio::time::Instant::now() + AWAY);
         }
     }
-}
-
-async fn link_key(desk: &FrontDesk) -> Result<Option<SiteKey>, String> {
-    let Some(source) = desk.config.link_key.clone() else { return Ok(None) };
-    let read = tokio::task::spawn_blocking(move || source.read()).await.map_err(|error| error.to_string())?;
-    let secret = read.map_err(|error| error.to_string())?;
-    let key = SiteKey::read(secret.expose_secret()).map_err(|error| error.to_string())?;
-    Ok(Some(key))
 }

@@ -190,7 +190,7 @@ mod tests {
                     assert_eq!((fias.rooms[19].name.as_str(), fias.acknowledges), ("0120", line != tcp));
                     &fias.endpoint
                 }
-                other => panic!("{other:?}"),
+                other @ crate::config::LockSystemKind::SaltoSpace(_) => panic!("{other:?}"),
             };
             match endpoint {
                 crate::link::Endpoint::Serial(port) => assert_eq!(port.format(), "2400 7E2"),

@@ -64,6 +64,9 @@ pub struct KeyTarget {
     pub areas: Vec<String>,
     /// When; `None` only where the lock system keeps people.
     pub window: Option<Window>,
+    /// The stay that it belongs to, by the reservation's key or the grant's id. Empty where the lock system keeps people.
+    #[serde(default)]
+    pub stay: String,
     /// Names this request on the card, where the card can hold that: what is read later tells which request wrote it.
     pub mark: String,
 }

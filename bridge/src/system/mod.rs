@@ -143,11 +143,15 @@ pub enum Operation {
     CheckOut {
         /// Room, by the lock system's id.
         room: String,
+        /// Which stay, as in the [target](KeyTarget::stay) of its keys.
+        stay: String,
     },
     /// Give the stay in a room another end.
     ChangeStay {
         /// Room, by the lock system's id.
         room: String,
+        /// Which stay, as in the [target](KeyTarget::stay) of its keys.
+        stay: String,
         /// Milliseconds since the epoch, UTC.
         ends_at_ms: i64,
     },

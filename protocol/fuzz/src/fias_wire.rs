@@ -114,12 +114,12 @@ fn noisy(repeat: Repeat, input: &[u8]) {
         loop {
             while let Some(bytes) = sender.output() {
                 for byte in bytes {
-                    carry(byte, hits.next().unwrap_or(255), &mut there);
+                    carry(*byte, hits.next().unwrap_or(255), &mut there);
                 }
             }
             while let Some(bytes) = receiver.output() {
                 for byte in bytes {
-                    carry(byte, hits.next().unwrap_or(255), &mut back);
+                    carry(*byte, hits.next().unwrap_or(255), &mut back);
                 }
             }
             if there.is_empty() && back.is_empty() {

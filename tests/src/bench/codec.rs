@@ -196,7 +196,7 @@ fn through(mut wire: Wire, bytes: &[u8]) -> u64 {
         wire.read(piece, Duration::ZERO);
         while let Some(event) = wire.event() {
             if let WireEvent::Record { body, .. } = event {
-                found += record(&body);
+                found += record(body);
             }
         }
         while wire.output().is_some() {}

@@ -159,7 +159,7 @@ impl DeskAnswers {
     }
 
     /// Who asked may have gone, and then nobody is told.
-    fn tell(&self, answer: DeskAnswer) {
+    pub(crate) fn tell(&self, answer: DeskAnswer) {
         drop(self.to.try_send((self.ticket, answer)));
     }
 }

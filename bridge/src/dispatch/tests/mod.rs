@@ -367,7 +367,7 @@ fn name_of(operation: &Operation) -> String {
         Operation::AssignCard { user_id, .. } => format!("assign {user_id}"),
         Operation::CancelKey { user_id } => format!("cancel {user_id}"),
         Operation::Unlock { entrance } => format!("unlock {entrance}"),
-        Operation::CheckOut { room } => format!("check out {room}"),
+        Operation::CheckOut { room, .. } => format!("check out {room}"),
         Operation::ChangeStay { room, .. } => format!("change stay {room}"),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockbridge_protocol::fias::cryptogram::SiteKey;
+use lockbridge_protocol::fias::id::FieldId;
 use lockbridge_protocol::fias::key::{KeyRecord, KeyRecordKind};
 use lockbridge_protocol::fias::key_table::{KeyTable, Match, Ticket};
 use lockbridge_protocol::fias::record::Record;
@@ -16,19 +17,21 @@ use lockbridge_protocol::fias::session::pms::{PmsSession, PmsSettings};
 use lockbridge_protocol::fias::session::{CloseReason, Disposition, LinkAction, Medium, Moment};
 use lockbridge_protocol::fias::wire::{RecordTicket, Wire, WireEvent};
 use lockbridge_protocol::line::{Checksum, CodePage};
-use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::job::{Board, Job, Outcome};
-use crate::config::{FiasConfig, SecretSource};
+use crate::config::{FiasConfig, read_link_key};
 use crate::link::{CodecCounts, Endpoint, Line, LineError, Meter, Opener, Statistics};
 
 /// Bytes taken from the line at once.
 const READ_BYTES: usize = 4096;
 /// A key service that cannot prove itself is not listened to for this long: only a person can mend that.
 const UNTRUSTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// What people can do about one.
+const UNTRUSTED_REMEDY: &str = "Give both sides the same key: link_key_file here, and the key at the key service";
 
 /// Makes lines.
 pub(super) trait Source: Send + 'static {
@@ -71,6 +74,8 @@ struct Connection {
     link: PmsSession,
     meter: Meter,
     close: Option<CloseReason>,
+    /// The record in hand; used again for the next one.
+    body: Vec<u8>,
 }
 
 impl Connection {
@@ -112,16 +117,14 @@ impl<S: Source> Driver<S> {
     /// Until nobody can ask any more.
     pub(super) async fn run(mut self) {
         loop {
-            let key = match link_key(self.config.link_key.clone()).await {
-                Ok(key) => key,
-                Err(problem) => {
-                    if self.refuse_waiting(&problem).is_break() {
-                        return;
-                    }
-                    tokio::time::sleep(UNTRUSTED_PAUSE).await;
-                    continue;
+            // Without its key the bridge cannot tell whom to trust, and takes nobody in.
+            if let Err(error) = read_link_key(self.config.link_key.as_ref()).await {
+                tracing::warn!(lock_system = self.lock_system, %error, "The key of the link cannot be used.");
+                if self.rest(&error.to_string()).await.is_break() {
+                    return;
                 }
-            };
+                continue;
+            }
             let opened = tokio::select! {
                 opened = self.source.open() => opened,
                 job = self.jobs.recv() => match job {
@@ -137,6 +140,8 @@ impl<S: Source> Driver<S> {
             };
             match opened {
                 Ok(line) => {
+                    // Waiting may have taken hours: the key may be another one by now. One that is none is told above.
+                    let Ok(key) = read_link_key(self.config.link_key.as_ref()).await else { continue };
                     if self.serve(line, key).await.is_break() {
                         return;
                     }
@@ -173,7 +178,7 @@ impl<S: Source> Driver<S> {
         };
         let medium = if is_port { Medium::Serial } else { Medium::Tcp };
         let link = PmsSession::new(PmsSettings { key, ..PmsSettings::new(medium) });
-        Connection { wire, link, meter: Meter::new(Arc::clone(&self.statistics)), close: None }
+        Connection { wire, link, meter: Meter::new(Arc::clone(&self.statistics)), close: None, body: Vec::new() }
     }
 
     /// Uses an open line until it ends.
@@ -190,13 +195,15 @@ impl<S: Source> Driver<S> {
                 return ControlFlow::Continue(());
             }
             if let Some(reason) = connection.close.take() {
-                let why = reason.to_string();
+                let CloseReason::Untrusted(_) = reason else {
+                    self.lost(&mut connection, &reason.to_string(), 0);
+                    return ControlFlow::Continue(());
+                };
+                let why = format!("{reason}. {UNTRUSTED_REMEDY}");
                 self.lost(&mut connection, &why, 0);
-                if matches!(reason, CloseReason::Untrusted(_)) {
-                    tracing::warn!(lock_system = self.lock_system, why, "The key service is not trusted.");
-                    tokio::time::sleep(UNTRUSTED_PAUSE).await;
-                }
-                return ControlFlow::Continue(());
+                tracing::warn!(lock_system = self.lock_system, why, "The key service is not trusted.");
+                drop(line);
+                return self.rest(&why).await;
             }
             let wake = [connection.link.deadline(), connection.wire.deadline(), self.table.deadline()];
             let wake = wake.into_iter().flatten().min();
@@ -233,6 +240,10 @@ impl<S: Source> Driver<S> {
         let Some(wanted) = connection.link.wanted(id) else {
             return answer(job, Outcome::Unusable(format!("the key service did not ask for {id} records")));
         };
+        if job.record.kind == KeyRecordKind::Change && !wanted.contains(FieldId::DEPARTURE) {
+            let why = format!("the key service did not ask for {} in {id} records", FieldId::DEPARTURE);
+            return answer(job, Outcome::Unusable(why));
+        }
         let record = KeyRecord { sent_at: Some(self.moment().local), ..job.record.clone() };
         let body = match record.write(Some(wanted), self.config.code_page) {
             Ok(body) => body,
@@ -256,12 +267,17 @@ impl<S: Source> Driver<S> {
     }
 
     fn events(&mut self, connection: &mut Connection) {
+        let mut body = std::mem::take(&mut connection.body);
         while let Some(event) = connection.wire.event() {
             match event {
-                WireEvent::Record { body, .. } => self.record(connection, &body),
+                WireEvent::Record { body: came, .. } => {
+                    came.clone_into(&mut body);
+                    self.record(connection, &body);
+                }
                 WireEvent::Delivery(sent, delivery) => self.delivered(sent, delivery),
             }
         }
+        connection.body = body;
     }
 
     fn record(&mut self, connection: &mut Connection, body: &[u8]) {
@@ -358,6 +374,20 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Leaves the line closed for a while, until a person may have mended what is wrong. Nobody waits for it in vain.
+    async fn rest(&mut self, why: &str) -> ControlFlow<()> {
+        self.board.show(Err(why.to_owned()));
+        let end = Instant::now() + UNTRUSTED_PAUSE;
+        loop {
+            match timeout_at(end, self.jobs.recv()).await {
+                Ok(Some(job)) if job.begin() => answer(job, Outcome::Down(why.to_owned())),
+                Ok(Some(_)) => {}
+                Ok(None) => return ControlFlow::Break(()),
+                Err(_) => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
     /// The line does not open: nobody waits for it in vain.
     fn refuse_waiting(&mut self, why: &str) -> ControlFlow<()> {
         self.board.show(Err(why.to_owned()));
@@ -381,18 +411,10 @@ impl<S: Source> Driver<S> {
     }
 }
 
-/// Reads the key of the link at the moment of use.
-async fn link_key(source: Option<SecretSource>) -> Result<Option<SiteKey>, String> {
-    let Some(source) = source else { return Ok(None) };
-    let read = tokio::task::spawn_blocking(move || source.read()).await.map_err(|error| error.to_string())?;
-    let secret = read.map_err(|error| error.to_string())?;
-    SiteKey::read(secret.expose_secret()).map(Some).map_err(|error| error.to_string())
-}
-
 /// Writes what is due. A frame that did not go out whole was certainly not received; the serial protocol judges that itself.
 async fn flush(connection: &mut Connection, line: &mut Line) -> Result<(), (String, usize)> {
     while let Some(bytes) = connection.wire.output() {
-        line.write(&bytes).await.map_err(|error| (error.to_string(), error.unsent()))?;
+        line.write(bytes).await.map_err(|error| (error.to_string(), error.unsent()))?;
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ const UNCATEGORIZED: &str = "uncategorized_error";
 /// What is asked cannot be written in this protocol.
 pub(super) const INVALID: &str = "invalid_input";
 const ENCODER_SILENT: &str = "encoder_communication_timeout";
+/// An on-line key service has no key of that reservation.
+const NO_STAY: &str = "grant_not_found";
 const NO_CARD: &str = "no_credential_on_encoder";
 
 /// A request without an answer. `doing` completes "could not ...".
@@ -42,11 +44,15 @@ pub(super) fn unanswered(attempt: Attempt, doing: &str, outcome: &Outcome) -> Op
 /// nothing.
 pub(super) fn answered_no(attempt: Attempt, doing: &str, answer: &KeyRecord, trusted: bool) -> OperationError {
     let row = status(&answer.status);
-    let meaning = row.map_or("the answer is not known", |row| row.meaning);
+    let mut meaning = row.map_or("the answer is not known", |row| row.meaning);
+    if answer.status == "NG" && attempt == Attempt::Database {
+        meaning = "it has no key of that reservation: they have ended, or were made before on_line was set";
+    }
     let certain = row.is_some_and(|row| row.certainly_no_effect || (trusted && matches!(row.code, "RY" | "NR")));
     let code = match answer.status.as_str() {
         "RY" if attempt.uses_encoder() => NO_CARD,
         "NR" if attempt.uses_encoder() => ENCODER_SILENT,
+        "NG" if attempt == Attempt::Database => NO_STAY,
         _ => UNCATEGORIZED,
     };
     OperationError {
@@ -84,6 +90,9 @@ mod tests {
             assert_eq!(answered_no(Attempt::Encode, "x", &answer(code), false).effect, Effect::Unknown);
             assert_eq!(answered_no(Attempt::Encode, "x", &answer(code), true).effect, Effect::None);
         }
+        let stay = answered_no(Attempt::Database, "x", &answer("NG"), false);
+        assert_eq!((stay.code, stay.effect, stay.retry), ("grant_not_found", Effect::None, Retry::Never));
+        assert!(stay.message.contains("on_line"), "{stay}");
     }
 
     #[test]

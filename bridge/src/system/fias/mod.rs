@@ -3,6 +3,12 @@
 //! * `driver`: the owner of the line: the link, one open request for each encoder, whose answer is whose. `job`: the way to it.
 //! * `request`: our words and the protocol's. `errors`: what became of a request, in the words of the model.
 //!
+//! A key service that is *on-line* (`on_line`) tracks keys by reservation number (`G#`): all keys of a stay are made with one
+//! number, and its end is changed (`KM`) or it is checked out (`KD`) by that number, so that other keys of the room stay as they
+//! are. One key is then for one room: of a stay whose keys open several, single rooms cannot be given or taken by number. A move
+//! (`KM` with `RO`) is not asked for: the model ends the stay in one room and makes a key for the other, and a key that was
+//! moved without being made would be nobody's in its books.
+//!
 //! Promises: a request for a key goes out once, and again only if the other side certainly dropped it; silence after sending is
 //! told as not certain; a late answer belongs to no other request, because its encoder is held until none can come any more;
 //! names and dates that the protocol cannot carry are refused before anything is sent. Never: keeps a record of a person.
@@ -73,10 +79,10 @@ impl Fias {
             keys: Some(KeyService {
                 rooms: config.rooms.iter().map(|room| room.entrance.clone()).collect(),
                 areas: config.options.iter().map(|option| option.entrance.clone()).collect(),
-                rooms_on_key: ROOMS_ON_KEY,
+                rooms_on_key: if config.on_line { 1 } else { ROOMS_ON_KEY },
                 checks_out: config.check_out,
-                // A change names the reservation that a key was made for, and a key service need not know ours.
-                changes_stays: false,
+                // A change names the reservation that a key was made for: others than on-line key services forget it.
+                changes_stays: config.on_line,
                 early_keys: config.early_keys,
                 mobile_keys: false,
             }),
@@ -167,9 +173,22 @@ impl Fias {
         Ok(Performed { card_on_encoder: Some(card), key_seen: Some(Box::new(key)), detail, ..Performed::default() })
     }
 
-    async fn check_out(&self, room: &str, deadline: Duration) -> Result<Performed, OperationError> {
+    async fn change_stay(
+        &self,
+        room: &str,
+        stay: &str,
+        ends_at_ms: i64,
+        deadline: Duration,
+    ) -> Result<Performed, OperationError> {
+        let doing = format!("change the end of the stay in room {room}");
+        let request = self.words().change(room, stay, ends_at_ms).map_err(|error| no_words(&doing, &error))?;
+        self.exchange(&request, Attempt::Database, &doing, Instant::now() + deadline).await?;
+        Ok(Performed::default())
+    }
+
+    async fn check_out(&self, room: &str, stay: &str, deadline: Duration) -> Result<Performed, OperationError> {
         let doing = format!("end the keys of room {room}");
-        let request = self.words().end(room).map_err(|error| no_words(&doing, &error))?;
+        let request = self.words().end(room, stay).map_err(|error| no_words(&doing, &error))?;
         match self.exchange(&request, Attempt::Database, &doing, Instant::now() + deadline).await {
             // Ended already, by somebody else: what was asked for is so.
             Err(error) if error.vendor_code != "DE" => Err(error),
@@ -181,7 +200,10 @@ impl Fias {
         match operation {
             Operation::Encode { encoder, key, .. } => self.encode(encoder, key, deadline).await,
             Operation::ReadCard { encoder } => self.read_card(encoder, deadline).await,
-            Operation::CheckOut { room } => self.check_out(room, deadline).await,
+            Operation::CheckOut { room, stay } => self.check_out(room, stay, deadline).await,
+            Operation::ChangeStay { room, stay, ends_at_ms } if self.config.on_line => {
+                self.change_stay(room, stay, *ends_at_ms, deadline).await
+            }
             Operation::ApplyUser(_)
             | Operation::DeleteUser { .. }
             | Operation::SendKey { .. }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use lockbridge_protocol::fias::code::KeyType;
 use lockbridge_protocol::fias::key::{KeyRecord, KeyRecordKind};
 use lockbridge_protocol::proto::tunnel::CardOnEncoder;
+use lockbridge_protocol::signed::sha256;
 
 use crate::config::FiasConfig;
 use crate::system::{KeyKind, KeySeen, KeyTarget};
@@ -30,6 +31,9 @@ pub(super) enum NoWords {
     /// Not configured as an option.
     #[error("`{0}` is not a configured option")]
     Option(String),
+    /// Keys that are tracked by their reservation have one.
+    #[error("the key service tracks keys by reservation, and none is told")]
+    Stay,
     /// A key for a room has rooms, an end, and is new or a duplicate.
     #[error("a key needs a room, an end, and to be a new one or a duplicate")]
     Target,
@@ -58,7 +62,7 @@ impl Words<'_> {
             key_type: Some(key_type),
             room,
             more_rooms,
-            reservation: reservation(&key.mark),
+            reservation: if self.config.on_line { number_of_stay(&key.stay)? } else { number_of_key(&key.mark) },
             arrival: Some(self.local(window.starts_at_ms).date()),
             departure: Some(end.date()),
             departure_time: Some(end.time()),
@@ -67,10 +71,28 @@ impl Words<'_> {
         })
     }
 
-    /// The request that ends all keys of a room. It names an encoder, as every request has to, and uses none.
-    pub(super) fn end(&self, entrance: &str) -> Result<KeyRecord, NoWords> {
+    /// The request that ends the keys of a stay in a room; of a key service that is not on-line, all keys of the room.
+    pub(super) fn end(&self, entrance: &str, stay: &str) -> Result<KeyRecord, NoWords> {
+        let reservation = if self.config.on_line { number_of_stay(stay)? } else { String::new() };
+        Ok(KeyRecord { room: self.room(entrance)?, reservation, ..self.without_encoder(KeyRecordKind::Delete) })
+    }
+
+    /// The request that gives the keys of a stay in a room another end.
+    pub(super) fn change(&self, entrance: &str, stay: &str, ends_at_ms: i64) -> Result<KeyRecord, NoWords> {
+        let end = self.local(ends_at_ms);
+        Ok(KeyRecord {
+            room: self.room(entrance)?,
+            reservation: number_of_stay(stay)?,
+            departure: Some(end.date()),
+            departure_time: Some(end.time()),
+            ..self.without_encoder(KeyRecordKind::Change)
+        })
+    }
+
+    /// Names an encoder, as every request has to, and uses none.
+    fn without_encoder(&self, kind: KeyRecordKind) -> KeyRecord {
         let encoder = self.config.encoders.first().map(|encoder| encoder.name.as_str()).unwrap_or_default();
-        Ok(KeyRecord { room: self.room(entrance)?, ..self.form(KeyRecordKind::Delete, encoder) })
+        self.form(kind, encoder)
     }
 
     /// The request to read a card.
@@ -132,8 +154,20 @@ impl Words<'_> {
     }
 }
 
-/// A number for a key: on-line key services need one, and tell keys of one room apart by it.
-fn reservation(mark: &str) -> String {
+/// The number by which an on-line key service knows all keys of a stay. It is made from the stay's name, so that it is the same
+/// after any restart, and says nothing about it.
+fn number_of_stay(stay: &str) -> Result<String, NoWords> {
+    if stay.is_empty() {
+        return Err(NoWords::Stay);
+    }
+    let digest = sha256(stay.as_bytes());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| number.wrapping_shl(8) | u64::from(*byte));
+    let number = number.checked_rem(RESERVATION_DIGITS.saturating_sub(1)).unwrap_or_default();
+    Ok(number.saturating_add(1).to_string())
+}
+
+/// A number for a key: some key services need one, and tell keys of one room apart by it.
+fn number_of_key(mark: &str) -> String {
     let bytes = BASE32_NOPAD.decode(mark.as_bytes()).unwrap_or_default();
     let number = bytes.iter().fold(0_u64, |number, byte| number.wrapping_shl(8) | u64::from(*byte));
     let number = number.checked_rem(RESERVATION_DIGITS).unwrap_or_default();
@@ -156,8 +190,28 @@ mod tests {
             rooms: vec!["D101".into(), "D102".into()],
             areas: vec!["GYM".into()],
             window: Some(Window { starts_at_ms: NOON, ends_at_ms: Some(NOON + 2 * 86_400_000 + 59_999) }),
+            stay: "R1".into(),
             mark: "AAAAAAAB".into(),
         }
+    }
+
+    #[test]
+    fn on_line_all_records_of_a_stay_have_one_number_and_those_of_others_have_another() {
+        let (config, zone) = (FiasConfig { on_line: true, ..config() }, zone());
+        let words = Words { config: &config, zone: &zone };
+        let first = words.key(&target(KeyKind::New), "1").expect("words").reservation;
+        let copy = KeyTarget { mark: "AAAAAAAC".into(), ..target(KeyKind::Copy) };
+        assert_eq!(words.key(&copy, "2").expect("words").reservation, first, "whatever request wrote it");
+        assert!(first.len() <= 10 && first.bytes().all(|digit| digit.is_ascii_digit()) && first != "0", "{first}");
+        let change = words.change("D101", "R1", NOON).expect("words").write(None, CodePage::Cp1252).expect("written");
+        let expected = format!("KM|KC1|WSLOCKBRIDGE|RN101|G#{first}|GD261122|DT12:00|");
+        assert_eq!(String::from_utf8(change).expect("ASCII"), expected);
+        let end = words.end("D101", "R1").expect("words").write(None, CodePage::Cp1252).expect("written");
+        assert_eq!(String::from_utf8(end).expect("ASCII"), format!("KD|KC1|WSLOCKBRIDGE|RN101|G#{first}|"));
+        assert_ne!(words.end("D101", "R2").expect("words").reservation, first);
+        let nobody = KeyTarget { stay: String::new(), ..target(KeyKind::New) };
+        assert_eq!(words.key(&nobody, "1"), Err(NoWords::Stay));
+        assert_eq!(words.change("D999", "R1", NOON), Err(NoWords::Room("D999".into())));
     }
 
     #[test]
@@ -196,6 +250,6 @@ mod tests {
         let (card, key) = words.seen(&answer);
         assert_eq!((card.entrance_external_ids, card.key_class.as_str()), (vec!["D101".into(), "7".into()], "guest"));
         assert_eq!(key.ends_at_ms, Some(NOON + 2 * 86_400_000));
-        assert_eq!(words.end("D102").expect("words").room, "102");
+        assert_eq!(words.end("D102", "R1").expect("words").room, "102");
     }
 }

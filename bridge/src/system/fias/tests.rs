@@ -31,6 +31,7 @@ pub(super) fn config() -> FiasConfig {
         trust_encoder_errors: false,
         check_out: true,
         early_keys: false,
+        on_line: false,
         link_key: None,
     }
 }
@@ -139,6 +140,7 @@ impl Bench {
             rooms: vec!["D101".into()],
             areas: vec![],
             window: Some(Window { starts_at_ms: 1_795_345_200_000, ends_at_ms: Some(1_795_431_600_000) }),
+            stay: "R1".into(),
             mark: "AAAAAAAB".into(),
         };
         let operation = Operation::Encode { user_id: "u".into(), encoder: encoder.into(), key };
@@ -174,7 +176,7 @@ async fn keys_are_made_read_and_ended() {
     assert_eq!((card.entrance_external_ids, card.ends_at_ms), (vec!["D101".to_owned()], 1_795_431_600_000));
 
     let adapter = Arc::clone(&bench.adapter);
-    let end = Operation::CheckOut { room: "D101".into() };
+    let end = Operation::CheckOut { room: "D101".into(), stay: "R1".into() };
     let end = tokio::spawn(async move { adapter.perform(end, Duration::from_secs(15)).await });
     assert!(peer.hear().await.starts_with("KD|KC1|WSLOCKBRIDGE|RN101|"));
     peer.say("KA|WSLOCKBRIDGE|KC1|ASDE|CTgone before|").await;
@@ -251,4 +253,65 @@ async fn what_the_key_service_does_not_take_is_not_sent() {
     bench.adapter.probe().await.expect("alive");
     let error = bench.encode("1", KeyKind::New).await.expect("no panic").expect_err("not taken");
     assert_eq!((error.code, error.effect, error.retry), ("invalid_input", Effect::None, Retry::Never));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_on_line_key_service_changes_and_ends_the_keys_of_one_stay() {
+    let bench = Bench::new(FiasConfig { on_line: true, ..config() });
+    let keys = bench.adapter.description().keys.clone().expect("keys");
+    assert!(keys.changes_stays && keys.rooms_on_key == 1);
+    let mut peer = bench.connect().await;
+    assert!(peer.hear().await.starts_with("LS|"));
+    for record in
+        ["LD|V#2.0|IFDL|", "LR|RIKR|FLKCKTRNWSG#GAGDDT|", "LR|RIKM|FLG#KCRNWSGDDT|", "LR|RIKD|FLKCRNWSG#|", "LA|"]
+    {
+        peer.say(record).await;
+    }
+    assert!(peer.hear().await.starts_with("LA|"));
+    let key = bench.encode("1", KeyKind::New);
+    let request = peer.hear().await;
+    let number = request.split("|G#").nth(1).and_then(|rest| rest.split('|').next()).expect("a number").to_owned();
+    peer.say(&format!("KA|WSLOCKBRIDGE|KC1|ASOK|G#{number}|CTdone|")).await;
+    key.await.expect("no panic").expect("written");
+
+    let ask = |operation: Operation| {
+        let adapter = Arc::clone(&bench.adapter);
+        tokio::spawn(async move { adapter.perform(operation, Duration::from_secs(15)).await })
+    };
+    let change = || Operation::ChangeStay { room: "D101".into(), stay: "R1".into(), ends_at_ms: 1_795_604_400_000 };
+    assert_eq!(bench.adapter.effect_class(&change()), EffectClass::Repeatable);
+    let changed = ask(change());
+    assert_eq!(peer.hear().await, format!("KM|KC1|WSLOCKBRIDGE|RN101|G#{number}|GD261125|DT12:00|"));
+    peer.say(&format!("KA|WSLOCKBRIDGE|KC1|ASOK|G#{number}|CTdone|")).await;
+    changed.await.expect("no panic").expect("changed");
+
+    let unknown = ask(change());
+    peer.hear().await;
+    peer.say(&format!("KA|WSLOCKBRIDGE|KC1|ASNG|G#{number}|CTno such guest|")).await;
+    let error = unknown.await.expect("no panic").expect_err("not known there");
+    assert_eq!((error.code, error.effect, error.retry), ("grant_not_found", Effect::None, Retry::Never));
+
+    // No answer: it may have been carried out, and asking again for the same end is safe.
+    let lost = ask(change());
+    peer.hear().await;
+    assert_eq!(lost.await.expect("no panic").expect_err("nobody answered").effect, Effect::Unknown);
+    sleep(Duration::from_secs(120)).await;
+
+    let end = ask(Operation::CheckOut { room: "D101".into(), stay: "R1".into() });
+    assert_eq!(peer.hear().await, format!("KD|KC1|WSLOCKBRIDGE|RN101|G#{number}|"));
+    peer.say(&format!("KA|WSLOCKBRIDGE|KC1|ASOK|G#{number}|CTdone|")).await;
+    end.await.expect("no panic").expect("ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_are_asked_for_no_change() {
+    let bench = Bench::new(config());
+    assert!(!bench.adapter.description().keys.as_ref().expect("keys").changes_stays);
+    let mut peer = bench.alive().await;
+    let change = Operation::ChangeStay { room: "D101".into(), stay: "R1".into(), ends_at_ms: 1_795_604_400_000 };
+    let error = bench.adapter.perform(change, Duration::from_secs(15)).await.expect_err("not supported");
+    assert_eq!((error.code, error.effect), ("not_supported", Effect::None));
+    // Nothing was sent: the next record is that of another request.
+    let _key = bench.encode("1", KeyKind::New);
+    assert!(peer.hear().await.starts_with("KR|"));
 }

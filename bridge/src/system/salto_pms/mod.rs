@@ -242,14 +242,14 @@ impl SaltoPms {
             Operation::Encode { encoder, key, .. } => self.encode(encoder, key, deadline).await,
             Operation::SendKey { phone, key } => self.send_key(phone, key, deadline).await,
             Operation::ReadCard { encoder } => self.read_card(encoder, deadline).await,
-            Operation::CheckOut { room } => {
+            Operation::CheckOut { room, .. } => {
                 let doing = format!("check out room {room}");
                 match words.room(room) {
                     Ok(room) => self.change(Request::CheckOut { room }, &doing, deadline).await,
                     Err(error) => Err(no_words(&doing, &error)),
                 }
             }
-            Operation::ChangeStay { room, ends_at_ms } => {
+            Operation::ChangeStay { room, ends_at_ms, .. } => {
                 let doing = format!("change the end of the stay in room {room}");
                 let end = Some(words.local(*ends_at_ms));
                 match words.room(room) {

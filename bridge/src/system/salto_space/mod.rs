@@ -212,7 +212,7 @@ impl SaltoSpace {
                 let message = "over SHIP no keys for rooms are sent to phones; nothing was sent".to_owned();
                 Err(refused(UNCATEGORIZED, message, Retry::Never))
             }
-            Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => Err(refused(
+            Operation::CheckOut { room, .. } | Operation::ChangeStay { room, .. } => Err(refused(
                 UNCATEGORIZED,
                 format!("SALTO Space over SHIP knows no stays; nothing was changed in room {room}"),
                 Retry::Never,

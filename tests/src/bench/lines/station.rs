@@ -115,6 +115,8 @@ impl Station {
                     card_wait: Duration::from_secs(5),
                     write_time: shape.write_time,
                     is_port: acknowledged,
+                    on_line: false,
+                    link_key: None,
                 };
                 let (system, run) = KeySystem::open(profile, line, &folder.path().join("keys"))?;
                 for number in 1..=ENCODERS {

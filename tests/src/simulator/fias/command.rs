@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +17,7 @@ use super::super::line::{Frames, Handle, Line, Outside};
 use super::control;
 use super::framing::Form;
 use super::key_system::{self, KeySystem};
+use super::link_key::LinkKey;
 use super::pms::{Pms, Profile};
 use super::record::CodePage;
 
@@ -75,6 +76,9 @@ pub struct Fias {
     /// Told as the time a PMS waits for an answer, in seconds.
     #[arg(long, default_value_t = 60)]
     key_timeout: u16,
+    /// The key of an authenticated link: a PMS believes nobody without it, a key system proves that it has it.
+    #[arg(long, value_name = "PATH")]
+    link_key_file: Option<PathBuf>,
     /// Where a key system keeps its count of effects; made if missing.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -90,6 +94,9 @@ pub struct Fias {
     /// How long writing a card takes.
     #[arg(long, default_value_t = 50, value_name = "MILLISECONDS")]
     write_time: u64,
+    /// The key system knows keys by their reservation: KM changes them, KD with G# ends them and no others.
+    #[arg(long)]
+    on_line: bool,
     /// Lose, turn over and double bytes at this rate, 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
@@ -115,6 +122,7 @@ pub const CONTROL_HELP: &str = r#"Control interface of the PMS (HTTP and JSON on
   POST /requests/N/repeat      sends the same bytes again
   GET  /answers?since=         every answer, also those that answer nothing
   POST /panel                  {"no_alive"?, "cut_on_answer"?, "manners"?: "normal"|"silent"|"refuse"}
+  POST /link_key {"key"}       enters the key of the link again: the port that a wrong proof closed opens
   POST /raw {"hex"}   /noise {rates}   /plug {"plugged"}   /end   /cut   /shutdown
 
 Control interface of the key system:
@@ -150,6 +158,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
     line.handle().watch(Frames { checksum, silence: form.silence() });
     let listener = TcpListener::bind(options.control).await.context("binding the control interface")?;
     let handle = line.handle();
+    let link_key = options.link_key_file.as_deref().map(link_key).transpose()?;
     match options.role {
         Role::Pms => {
             let profile = Profile {
@@ -159,6 +168,7 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
                 key_timeout: options.key_timeout,
                 listens: handle.address().is_some(),
                 is_port: options.pty.is_some(),
+                link_key,
             };
             let (pms, serve) = Pms::new(profile, line);
             announce("pms", &handle, listener.local_addr()?)?;
@@ -176,6 +186,8 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
                 card_wait: Duration::from_millis(options.card_wait),
                 write_time: Duration::from_millis(options.write_time),
                 is_port: options.pty.is_some(),
+                on_line: options.on_line,
+                link_key,
             };
             let opened = KeySystem::open(profile, line, &data);
             let (system, serve) = opened.with_context(|| format!("reading the effects in {}", data.display()))?;
@@ -185,6 +197,11 @@ pub async fn run(options: Fias, stop: CancellationToken) -> Result<()> {
             finish(shutdown, stop, serve, control).await
         }
     }
+}
+
+fn link_key(path: &Path) -> Result<LinkKey> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the link key in {}", path.display()))?;
+    LinkKey::read(&text).with_context(|| format!("{} holds no key of a link", path.display()))
 }
 
 async fn finish(

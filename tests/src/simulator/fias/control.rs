@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::super::line::noise::NoiseSettings;
 use super::key_system::{Fault, KeySystem};
+use super::link_key::LinkKey;
 use super::pms::{Panel, Pms, Refused};
 use super::record::Record;
 
@@ -57,6 +58,7 @@ pub async fn serve_pms(listener: TcpListener, pms: Arc<Pms>) -> std::io::Result<
         .route("/raw", post(raw))
         .route("/end", post(async |State(pms): Shared| done(pms.end())))
         .route("/cut", post(async |State(pms): Shared| done(pms.cut())))
+        .route("/link_key", post(link_key))
         .route("/noise", post(noise))
         .route("/plug", post(plug))
         .route("/shutdown", post(stop))
@@ -126,6 +128,19 @@ async fn raw(State(pms): Shared, Json(raw): Json<Raw>) -> Answer {
     let bytes = HEXLOWER_PERMISSIVE.decode(raw.hex.as_bytes());
     let bytes = bytes.map_err(|error| No(StatusCode::BAD_REQUEST, format!("hex: {error}")))?;
     done(pms.raw(bytes))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnterKey {
+    key: String,
+}
+
+async fn link_key(State(pms): Shared, Json(enter): Json<EnterKey>) -> Answer {
+    let key = LinkKey::read(&enter.key);
+    let key = key.ok_or_else(|| No(StatusCode::BAD_REQUEST, "no key of a link".to_owned()))?;
+    pms.enter_key(key);
+    Ok(Json(json!({})))
 }
 
 async fn noise(State(pms): Shared, Json(noise): Json<NoiseSettings>) -> Answer {

@@ -3,12 +3,14 @@
 //! Own reading and printing of records and frames (nothing here uses the product's codec, so that a mistake in one is seen by
 //! the other), over any [`line`](super::line) with its noise.
 //!
-//! Parts: [`command`] (the process), [`record`] and [`framing`] (bytes), [`pms`] (property software), [`key_system`] (the
-//! vendor's side), [`control`] (HTTP).
+//! Parts: [`command`] (the process), [`record`] and [`framing`] (bytes), [`link_key`] (who is believed), [`pms`] (property
+//! software), [`key_system`] and [`cards`] (the vendor's side), [`control`] (HTTP).
 
+pub mod cards;
 pub mod command;
 pub mod control;
 pub mod framing;
 pub mod key_system;
+pub mod link_key;
 pub mod pms;
 pub mod record;

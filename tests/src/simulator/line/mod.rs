@@ -185,6 +185,8 @@ pub struct Line {
 #[derive(Debug)]
 enum Source {
     Listener(TcpListener),
+    /// A listener that is closed: the system refuses connections.
+    Shut(SocketAddr),
     Dialler(SocketAddr),
     /// The one stream of a port, until it is taken.
     Port(Option<Connection>),
@@ -246,6 +248,21 @@ impl Line {
         self.handle.clone()
     }
 
+    /// Closes the port that is listened on: connections are refused. Nothing else is changed.
+    pub fn shut(&mut self) {
+        if let (Source::Listener(_), Some(address)) = (&self.source, self.handle.address) {
+            self.source = Source::Shut(address);
+        }
+    }
+
+    /// Listens again on the same port.
+    pub async fn open_again(&mut self) -> io::Result<()> {
+        if let Source::Shut(address) = &self.source {
+            self.source = Source::Listener(TcpListener::bind(*address).await?);
+        }
+        Ok(())
+    }
+
     /// The next client. A port has one client, and a second call waits for ever.
     pub async fn next(&mut self) -> io::Result<Connection> {
         loop {
@@ -255,6 +272,7 @@ impl Line {
                     None => std::future::pending().await,
                 },
                 Source::Listener(listener) => listener.accept().await?,
+                Source::Shut(_) => std::future::pending().await,
                 Source::Dialler(address) => {
                     let Ok(stream) = TcpStream::connect(*address).await else {
                         sleep(DIAL_PAUSE).await;

@@ -118,7 +118,7 @@ pub(crate) fn lane_of(operation: &Operation) -> String {
         | Operation::AssignCard { user_id, .. } => format!("user:{user_id}"),
         Operation::Unlock { entrance } => format!("entrance:{entrance}"),
         Operation::SendKey { key, .. } => format!("entrance:{}", key.rooms.join("+")),
-        Operation::CheckOut { room } | Operation::ChangeStay { room, .. } => format!("entrance:{room}"),
+        Operation::CheckOut { room, .. } | Operation::ChangeStay { room, .. } => format!("entrance:{room}"),
         Operation::ReadCard { encoder } => format!("encoder:{encoder}"),
     }
 }

@@ -287,14 +287,14 @@ impl<'subject> Talk<'subject> {
         let mut unread = 0_usize;
         loop {
             while let Some(bytes) = self.wire.output() {
-                if self.line.write(&bytes).await.is_err() {
+                if self.line.write(bytes).await.is_err() {
                     return Step::Lost;
                 }
             }
             let mut records = Vec::new();
             while let Some(event) = self.wire.event() {
                 if let WireEvent::Record { body, .. } = event {
-                    records.push(body);
+                    records.push(body.to_vec());
                 }
             }
             if !records.is_empty() {

@@ -114,7 +114,7 @@ async fn play(peer: Peer, (acknowledges, checksum): Framing, mut stream: TcpStre
             }
         }
         while let Some(bytes) = wire.output() {
-            stream.write_all(&bytes).await.ok()?;
+            stream.write_all(bytes).await.ok()?;
         }
         match timeout_at(Instant::now() + Duration::from_millis(5), stream.read(&mut buffer)).await {
             Ok(Ok(count @ 1..)) => wire.read(&buffer[..count], begun.elapsed()),
@@ -123,7 +123,7 @@ async fn play(peer: Peer, (acknowledges, checksum): Framing, mut stream: TcpStre
         }
         while let Some(event) = wire.event() {
             if let WireEvent::Record { body, .. } = event {
-                actions.extend(link.record(Record::read(&body).expect("a record"), moment()));
+                actions.extend(link.record(Record::read(body).expect("a record"), moment()));
             }
         }
         actions.extend(link.tick(moment()));

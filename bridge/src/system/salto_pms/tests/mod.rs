@@ -153,6 +153,7 @@ fn key(kind: KeyKind) -> KeyTarget {
         rooms: vec!["101".into(), "ROOM102".into()],
         areas: vec!["Gym".into(), "GARAGE".into()],
         window: Some(Window { starts_at_ms: START, ends_at_ms: Some(START + 68 * HOUR) }),
+        stay: String::new(),
         mark: MARK.into(),
     }
 }
@@ -318,10 +319,10 @@ async fn whoever_goes_away_takes_a_waiting_request_back() {
 async fn stays_are_checked_out_and_changed_by_room() {
     let (adapter, plug) = adapter(configured(""));
     let server = serve(&plug, vec![done(), no("EA"), done(), no("EA")]);
-    let out = || adapter.perform(Operation::CheckOut { room: "ROOM102".into() }, LONG);
+    let out = || adapter.perform(Operation::CheckOut { room: "ROOM102".into(), stay: "s".into() }, LONG);
     out().await.expect("checked out");
     out().await.expect("checked out already is checked out");
-    let longer = || Operation::ChangeStay { room: "101".into(), ends_at_ms: START + HOUR };
+    let longer = || Operation::ChangeStay { room: "101".into(), stay: "s".into(), ends_at_ms: START + HOUR };
     adapter.perform(longer(), LONG).await.expect("changed");
     let error = adapter.perform(longer(), LONG).await.expect_err("no stay");
     assert_eq!((error.vendor_code.as_str(), error.effect), ("EA", Effect::None));
@@ -353,7 +354,7 @@ async fn what_cannot_be_written_is_refused_before_anything_is_sent() {
             "end is not valid",
         ),
         (Operation::Encode { user_id: "u".into(), encoder: "Pförtner".into(), key: key(KeyKind::New) }, "'ö'"),
-        (Operation::CheckOut { room: "999".into() }, "`999`"),
+        (Operation::CheckOut { room: "999".into(), stay: "s".into() }, "`999`"),
         (Operation::Unlock { entrance: "101".into() }, "opens no doors"),
     ] {
         let error = adapter.perform(operation, LONG).await.expect_err(named);

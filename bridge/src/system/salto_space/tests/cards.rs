@@ -7,7 +7,7 @@ use super::*;
 use crate::system::{Effect, EffectClass, KeyKind, KeyTarget, LockSystem, Operation};
 
 fn encode(kind: KeyKind) -> Operation {
-    let key = KeyTarget { kind, rooms: vec![], areas: vec![], window: None, mark: String::new() };
+    let key = KeyTarget { kind, rooms: vec![], areas: vec![], window: None, stay: String::new(), mark: String::new() };
     Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), key }
 }
 

@@ -18,7 +18,14 @@ const INFO: &str =
     "<ProtocolID>SHIP</ProtocolID><ProtocolVersion>1.0</ProtocolVersion><DateTime>2026-11-22T13:00:07</DateTime>";
 
 fn encode() -> Operation {
-    let key = KeyTarget { kind: KeyKind::First, rooms: vec![], areas: vec![], window: None, mark: String::new() };
+    let key = KeyTarget {
+        kind: KeyKind::First,
+        rooms: vec![],
+        areas: vec![],
+        window: None,
+        stay: String::new(),
+        mark: String::new(),
+    };
     Operation::Encode { user_id: USER.to_owned(), encoder: "Desk".to_owned(), key }
 }
 

@@ -1,15 +1,27 @@
 //! One connection with the property software: the link, its orders, their answers, and the limits of a bad peer.
+//!
+//! * This module: the wire and the link, and when what is done. `orders`: what is asked on it, and what is told.
+//! * `pace`: how many records are read in a second.
+//!
+//! Promises: whatever the peer does, deadlines are kept, the end of the bridge is not held up, and what waits has a bound: one
+//! read's records, [`DESK_PENDING`] orders. Never: answers on a link that is not alive.
+
+mod orders;
+mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
+use lockbridge_protocol::fias::id::RecordId;
 use lockbridge_protocol::fias::key::{KeyRecord, KeyRecordKind};
 use lockbridge_protocol::fias::record::Record;
-use lockbridge_protocol::fias::serial::{Delivery, Repeat, SerialSettings};
+use lockbridge_protocol::fias::serial::{Repeat, SerialSettings};
 use lockbridge_protocol::fias::session::key_system::{KeySystemSession, KeySystemSettings};
 use lockbridge_protocol::fias::session::{CloseReason, Disposition, LinkAction, Moment};
-use lockbridge_protocol::fias::wire::{RecordTicket, Wire, WireEvent};
+use lockbridge_protocol::fias::wire::{Wire, WireEvent};
 use lockbridge_protocol::line::Checksum;
 use lockbridge_protocol::signed::sha256;
 use tokio::sync::mpsc;
@@ -17,20 +29,14 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::orders::{Pending, Told};
+use self::pace::{Admission, Pace};
 use super::memory::Memory;
 use super::serve::FrontDesk;
-use super::{answer, request};
-use crate::dispatch::{DeskAnswer, DeskAnswers, DeskOrderRequest, EngineRequest};
+use crate::dispatch::DeskAnswer;
 use crate::health::ReasonCode;
-use crate::limits::{DESK_PENDING, DESK_RECORDS_PER_SECOND};
+use crate::limits::DESK_PENDING;
 use crate::link::{CodecCounts, Endpoint, Line, Meter, Opener};
-
-/// Asking the engine means waiting for a place in its queue, never longer.
-const ENGINE_WAIT: Duration = Duration::from_secs(5);
-/// Our answer leaves this long before the property software stops waiting.
-const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-/// Pause of the read while a peer sends more than anybody needs.
-const FLOOD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -41,24 +47,6 @@ pub(super) enum End {
     Replaced(Line),
     /// It ended; why, for people.
     Lost(String),
-}
-
-/// An order that waits for its answer.
-#[derive(Debug)]
-struct Pending {
-    ticket: u64,
-    record: KeyRecord,
-    request: [u8; 32],
-    asked: Duration,
-    deadline: Duration,
-}
-
-/// An answer whose acknowledgement is awaited.
-#[derive(Debug)]
-struct Told {
-    wire: RecordTicket,
-    request: [u8; 32],
-    asked: Duration,
 }
 
 /// One connection.
@@ -76,9 +64,11 @@ pub(super) struct Session<'desk> {
     next_ticket: u64,
     close: Option<CloseReason>,
     was_alive: bool,
+    was_introduced: bool,
     stopping: bool,
-    /// Records in the second that began then.
-    records: (Duration, u32),
+    pace: Pace,
+    /// The record in hand; used again for the next one.
+    body: Vec<u8>,
     meter: Meter,
 }
 
@@ -110,8 +100,10 @@ impl<'desk> Session<'desk> {
             next_ticket: 0,
             close: None,
             was_alive: false,
+            was_introduced: false,
             stopping: false,
-            records: (Duration::ZERO, 0),
+            pace: Pace::default(),
+            body: Vec::new(),
             meter: Meter::new(std::sync::Arc::clone(&desk.statistics)),
         }
     }
@@ -119,6 +111,11 @@ impl<'desk> Session<'desk> {
     /// The link was alive at least once.
     pub(super) fn was_alive(&self) -> bool {
         self.was_alive
+    }
+
+    /// We said who we are, with our proof where one is needed.
+    pub(super) fn was_introduced(&self) -> bool {
+        self.was_introduced
     }
 
     /// Works on one connection until it ends. `away` is raised while the link is not alive.
@@ -134,6 +131,7 @@ impl<'desk> Session<'desk> {
         let actions = self.link.link_up(self.moment());
         self.act(actions);
         loop {
+            self.events().await;
             if let Err(problem) = self.flush(&mut line).await {
                 return self.lost(problem);
             }
@@ -157,11 +155,11 @@ impl<'desk> Session<'desk> {
                 }
                 Some((ticket, told)) = self.answered.recv() => self.answer(ticket, &told),
                 () = tokio::time::sleep_until(wake) => self.tick(),
-                read = line.read(&mut buffer) => match read {
+                // Back-pressure instead of memory: while records wait for their turn the peer has to wait.
+                read = line.read(&mut buffer), if !self.wire.has_event() => match read {
                     Ok(count) => {
-                        let bytes = buffer.get(..count).unwrap_or_default();
-                        self.wire.read(bytes, self.now());
-                        self.events().await;
+                        let now = self.now();
+                        self.wire.read(buffer.get(..count).unwrap_or_default(), now);
                     }
                     Err(error) => return self.lost(error.to_string()),
                 },
@@ -193,7 +191,8 @@ impl<'desk> Session<'desk> {
 
     /// When something has to be done although nothing comes.
     fn wake(&self) -> Instant {
-        let deadlines = [self.link.deadline(), self.wire.deadline()].into_iter().flatten();
+        let more = if self.wire.has_event() { self.pace.opens_at() } else { None };
+        let deadlines = [self.link.deadline(), self.wire.deadline(), more].into_iter().flatten();
         let next = deadlines.chain(self.pending.iter().map(|pending| pending.deadline)).min();
         let pause = next.map_or(Duration::from_secs(60), |next| next.saturating_sub(self.now()));
         // A clock that lags behind the timer by its own resolution must not make this spin.
@@ -202,7 +201,7 @@ impl<'desk> Session<'desk> {
 
     async fn flush(&mut self, line: &mut Line) -> Result<(), String> {
         while let Some(bytes) = self.wire.output() {
-            if let Err(error) = line.write(&bytes).await {
+            if let Err(error) = line.write(bytes).await {
                 let unsent = match &error {
                     crate::link::LineError::Write { unsent, .. } => *unsent,
                     _ => 0,
@@ -219,13 +218,7 @@ impl<'desk> Session<'desk> {
         self.wire.tick(self.now());
         let actions = self.link.tick(self.moment());
         self.act(actions);
-        let now = self.now();
-        while let Some(at) = self.pending.iter().position(|pending| pending.deadline <= now) {
-            let pending = self.pending.swap_remove(at);
-            let is_card = matches!(pending.record.kind, KeyRecordKind::Request | KeyRecordKind::Read);
-            let answer = answer::overdue(&pending.record, is_card);
-            self.tell(pending, answer);
-        }
+        self.overdue();
     }
 
     fn act(&mut self, actions: Vec<LinkAction>) {
@@ -252,36 +245,42 @@ impl<'desk> Session<'desk> {
         }
     }
 
+    /// Acts on what came in, as far as the pace allows.
     async fn events(&mut self) {
-        while let Some(event) = self.wire.event() {
-            match event {
-                WireEvent::Record { body, is_repeated } => self.record(&body, is_repeated).await,
-                WireEvent::Delivery(ticket, delivery) => self.delivered(ticket, delivery),
+        let mut body = std::mem::take(&mut self.body);
+        while self.wire.has_event() {
+            match self.pace.admits(self.now()) {
+                Admission::Yes => {}
+                Admission::No { is_first } => {
+                    if is_first {
+                        warn!(
+                            front_desk = self.desk.config.name,
+                            "The front desk sends more records than are read in a second."
+                        );
+                    }
+                    break;
+                }
+            }
+            match self.wire.event() {
+                Some(WireEvent::Record { body: came, is_repeated }) => {
+                    came.clone_into(&mut body);
+                    self.record(&body, is_repeated).await;
+                }
+                Some(WireEvent::Delivery(ticket, delivery)) => self.delivered(ticket, delivery),
+                None => break,
             }
         }
+        self.body = body;
     }
 
     async fn record(&mut self, body: &[u8], is_repeated: bool) {
-        let now = self.now();
-        if now >= self.records.0.saturating_add(Duration::from_secs(1)) {
-            self.records = (now, 0);
-        }
-        self.records.1 = self.records.1.saturating_add(1);
-        if self.records.1 > DESK_RECORDS_PER_SECOND {
-            // Back-pressure instead of memory: the peer has to wait.
-            if self.records.1 == DESK_RECORDS_PER_SECOND.saturating_add(1) {
-                warn!(
-                    front_desk = self.desk.config.name,
-                    "The front desk sends more records than are read in a second."
-                );
-            }
-            tokio::time::sleep(FLOOD_PAUSE).await;
-        }
         let Ok(record) = Record::read(body) else {
             debug!(front_desk = self.desk.config.name, bytes = body.len(), "A frame without a record was skipped.");
             return;
         };
         let outcome = self.link.record(record, self.moment());
+        // Whatever is answered to a start is our introduction.
+        self.was_introduced |= record.id() == RecordId::LINK_START;
         self.act(outcome.actions);
         match outcome.disposition {
             Disposition::Link => {}
@@ -295,120 +294,6 @@ impl<'desk> Session<'desk> {
                 // Guests, rooms and whatever else is told: keys need none of it.
                 _ => debug!(front_desk = self.desk.config.name, record = %record.id(), "A record was skipped."),
             },
-        }
-    }
-
-    async fn order(&mut self, record: KeyRecord, request: [u8; 32], is_repeated: bool) {
-        let now = self.now();
-        let deadline = now.saturating_add(self.patience());
-        if self.pending.iter().any(|pending| pending.request == request) {
-            debug!(
-                front_desk = self.desk.config.name,
-                "A record came again while it is carried out; it is answered once."
-            );
-            return;
-        }
-        self.next_ticket = self.next_ticket.wrapping_add(1);
-        let ticket = self.next_ticket;
-        let pending = Pending { ticket, record, request, asked: now, deadline };
-        let config = &self.desk.config;
-        info!(front_desk = config.name, record = %pending.record.kind.id(), encoder = pending.record.encoder, "The front desk asks.");
-        let wish = match request::wish(&pending.record, config, self.desk.clock.wall_ms()) {
-            Ok(wish) => wish,
-            Err(unusable) => {
-                info!(front_desk = config.name, reason = unusable.0, "The front desk's record is no order.");
-                let answer = answer::unusable(&pending.record, &unusable.0);
-                return self.tell(pending, answer);
-            }
-        };
-        if self.pending.len() >= DESK_PENDING {
-            let answer = answer::answer(&pending.record, &DeskAnswer::Busy, config);
-            return self.tell(pending, answer);
-        }
-        let order = DeskOrderRequest {
-            desk: config.name.clone(),
-            lock_system: config.lock_system.clone(),
-            encoder: request::encoder(&pending.record.encoder, config),
-            wish,
-            request,
-            may_be_repeated: self.memory.may_be_repeated(&request, is_repeated, now),
-        };
-        let answers = DeskAnswers::new(ticket, self.answers.clone());
-        let asked = EngineRequest::FrontDesk { order: Box::new(order), answers };
-        if let Ok(Ok(())) = tokio::time::timeout(ENGINE_WAIT, self.desk.engine.send(asked)).await {
-            self.pending.push(pending);
-        } else {
-            let stopped = DeskAnswer::Refused { code: "draining".to_owned(), message: String::new() };
-            let answer = answer::answer(&pending.record, &stopped, config);
-            self.tell(pending, answer);
-        }
-    }
-
-    /// How long an order may take: as configured, and less if the property software told that it waits less.
-    fn patience(&self) -> Duration {
-        let told = self.link.configuration().and_then(|told| told.key_timeout_seconds).filter(|seconds| *seconds > 1);
-        let own = self.desk.config.answer_timeout;
-        told.map_or(own, |seconds| own.min(Duration::from_secs(u64::from(seconds)).saturating_sub(ANSWER_MARGIN)))
-    }
-
-    fn answer(&mut self, ticket: u64, told: &DeskAnswer) {
-        let Some(at) = self.pending.iter().position(|pending| pending.ticket == ticket) else {
-            // Its time was over; the engine's reports tell what came of it.
-            return;
-        };
-        if *told == DeskAnswer::Asking {
-            // The lock system may tell while somebody still waits; else the deadline answers.
-            return;
-        }
-        let pending = self.pending.swap_remove(at);
-        if let DeskAnswer::Refused { code, message } = told {
-            info!(front_desk = self.desk.config.name, code, reason = message, "The front desk's order was refused.");
-        }
-        let answer = answer::answer(&pending.record, told, &self.desk.config);
-        self.tell(pending, answer);
-    }
-
-    fn tell(&mut self, pending: Pending, mut answer: KeyRecord) {
-        if !self.link.is_alive() {
-            if self.ready.len() < DESK_PENDING {
-                self.ready.push((pending, answer));
-            }
-            return;
-        }
-        answer.sent_at = Some(self.moment().local);
-        let config = &self.desk.config;
-        info!(front_desk = config.name, status = answer.status, text = answer.text, "The front desk is answered.");
-        // Who heard that it is not known has not heard how it ended: asking again is no wish for another card.
-        let is_end = !answer::is_open(&answer);
-        let body = answer.write(None, config.code_page).or_else(|_| {
-            // What came in cannot always be said back: without what is not needed, it is plain.
-            let plain = KeyRecord { reservation: String::new(), room: "-".to_owned(), ..answer };
-            plain.write(None, config.code_page)
-        });
-        let body = match body {
-            Ok(body) => body,
-            Err(error) => {
-                warn!(front_desk = config.name, %error, "An answer cannot be written; the front desk waits in vain.");
-                return;
-            }
-        };
-        match self.wire.send(&body, Repeat::AsSpecified, self.now()) {
-            Ok(_) if !is_end => {}
-            Ok(wire) if self.wire.acknowledges() => {
-                self.told.push(Told { wire, request: pending.request, asked: pending.asked });
-            }
-            Ok(_) => self.memory.arrived(pending.request, pending.asked, self.now()),
-            Err(error) => warn!(front_desk = config.name, %error, "An answer was not sent."),
-        }
-    }
-
-    fn delivered(&mut self, ticket: RecordTicket, delivery: Delivery) {
-        let Some(at) = self.told.iter().position(|told| told.wire == ticket) else { return };
-        let told = self.told.swap_remove(at);
-        if delivery == Delivery::Acknowledged {
-            self.memory.arrived(told.request, told.asked, self.now());
-        } else {
-            warn!(front_desk = self.desk.config.name, ?delivery, "The front desk did not acknowledge an answer.");
         }
     }
 

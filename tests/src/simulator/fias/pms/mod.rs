@@ -1,6 +1,9 @@
 //! The property software: brings the link up, sends what the control interface asks for, and remembers every answer.
 //!
-//! It repeats no key request by itself, as real property software does not; a person at the desk does (`POST /repeat`).
+//! It repeats no key request by itself, as real property software does not; a person at the desk does (`POST /repeat`). `link`: one
+//! connection after the other.
+
+mod link;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +16,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::line::{Connection, Handle, Line};
-use super::framing::{Counts, Form, Framing, Manners};
-use super::record::{CodePage, Record, names};
+use self::link::serve;
+use super::super::line::{Handle, Line};
+use super::framing::{Counts, Form, Manners};
+use super::link_key::LinkKey;
+use super::record::{CodePage, Record};
 
-/// Between two `LS` while the link does not come up.
-const START_INTERVAL: Duration = Duration::from_secs(2);
 /// Commands of the control interface that wait for the connection.
 const COMMANDS: usize = 256;
 
@@ -37,6 +40,9 @@ pub struct Profile {
     pub listens: bool,
     /// Over a serial line nothing is closed.
     pub is_port: bool,
+    /// A key system has to prove that it has this key. After one that does not the port stays closed until somebody enters the
+    /// key again.
+    pub link_key: Option<LinkKey>,
 }
 
 /// What the front panel can change.
@@ -95,6 +101,13 @@ struct State {
     description: Option<String>,
     wanted: BTreeMap<String, Vec<String>>,
     started: bool,
+    /// Digits of the moments in the last two `LS`: an answer may cross the second one.
+    starts: [String; 2],
+    /// As somebody entered it.
+    link_key: Option<LinkKey>,
+    /// Why the port is closed until the key is entered again.
+    closed: Option<String>,
+    times_closed: u64,
     dropped: u64,
     asked: Vec<Asked>,
     heard: Vec<Heard>,
@@ -142,9 +155,10 @@ impl Pms {
     /// Behind a line; the second part runs until the end of the process.
     pub fn new(profile: Profile, line: Line) -> (Arc<Self>, impl Future<Output = std::io::Result<()>> + Send) {
         let (orders, taken) = mpsc::channel(COMMANDS);
+        let state = State { link_key: profile.link_key.clone(), ..State::default() };
         let pms = Arc::new(Self {
             profile,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             orders,
             changed: watch::Sender::new(0),
             handle: line.handle(),
@@ -179,6 +193,7 @@ impl Pms {
         json!({
             "connections": state.connections, "refused_connections": state.refused_connections, "peer": state.peer,
             "alive": state.alive, "times_alive": state.times_alive, "description": state.description,
+            "closed": state.closed, "times_closed": state.times_closed,
             "wanted": state.wanted, "dropped": state.dropped, "requests": state.asked.len(),
             "answers": state.heard.len(), "panel": state.panel, "frames": state.counts,
             "carried": self.handle.carried(), "noise": self.handle.noise(), "plugged": self.handle.is_plugged(),
@@ -193,6 +208,39 @@ impl Pms {
     /// Changes the front panel.
     pub fn set_panel(&self, panel: Panel) {
         self.change(|state| state.panel = panel);
+    }
+
+    /// Somebody enters the key of the link again: the port opens.
+    pub fn enter_key(&self, key: LinkKey) {
+        self.change(|state| {
+            state.link_key = Some(key);
+            state.closed = None;
+        });
+    }
+
+    /// Believes a link description, or closes the port.
+    fn believes(&self, record: &Record) -> bool {
+        let distrust = {
+            let state = self.state();
+            let Some(key) = &state.link_key else { return true };
+            let check = |digits: &String| key.check(record.text("RT"), record.text("CG"), digits);
+            let [last, before] = &state.starts;
+            check(last).or_else(|distrust| check(before).map_err(|_| distrust)).err()
+        };
+        if let Some(distrust) = distrust {
+            self.change(|state| {
+                state.closed = Some(distrust.to_string());
+                state.times_closed += 1;
+            });
+        }
+        distrust.is_none()
+    }
+
+    /// Until somebody enters the key again.
+    async fn key_entered(&self) {
+        let mut changed = self.changed.subscribe();
+        // The sender lives as long as this.
+        let _ended = changed.wait_for(|_| self.state().closed.is_none()).await;
     }
 
     /// Sends a request, with the fields that the key system wants. `force`: whatever the link is, and every field.
@@ -276,6 +324,19 @@ impl Pms {
         }
     }
 
+    /// An `LS`, remembered.
+    fn start(&self) -> Record {
+        let start = Self::moment("LS");
+        let digits = format!("{}{}", start.text("DA"), start.text("TI"));
+        self.change(|state| {
+            state.started = true;
+            state.starts.swap(0, 1);
+            let [last, _] = &mut state.starts;
+            *last = digits;
+        });
+        start
+    }
+
     fn moment(id: &str) -> Record {
         let now = Zoned::now();
         Record::new(id).with("DA", now.strftime("%y%m%d").to_string()).with("TI", now.strftime("%H%M%S").to_string())
@@ -302,145 +363,4 @@ impl Pms {
             state.heard.push(Heard { number, record: record.to_string(), fields, request, at_ms });
         });
     }
-}
-
-/// How a connection ended.
-enum End {
-    Lost,
-    Replaced(Connection),
-    Shutdown,
-}
-
-async fn serve(pms: Arc<Pms>, mut line: Line, mut orders: mpsc::Receiver<Order>) -> std::io::Result<()> {
-    loop {
-        let mut connection = tokio::select! {
-            connection = line.next() => connection?,
-            Some(_) = orders.recv() => continue, // nobody is there
-            () = pms.shutdown.cancelled() => return Ok(()),
-        };
-        loop {
-            pms.change(|state| {
-                state.connections += 1;
-                state.peer = Some(connection.peer.clone());
-                state.started = false;
-                state.description = None;
-                state.wanted.clear();
-            });
-            let end = Box::pin(talk(&pms, connection, &mut line, &mut orders)).await;
-            pms.change(|state| {
-                state.alive = false;
-                state.peer = None;
-            });
-            match end {
-                End::Replaced(next) => connection = next,
-                End::Lost => break,
-                End::Shutdown => return Ok(()),
-            }
-        }
-        if pms.profile.is_port {
-            // A port has one stream for ever; when that ends the process does.
-            return Ok(());
-        }
-    }
-}
-
-async fn talk(pms: &Pms, connection: Connection, line: &mut Line, orders: &mut mpsc::Receiver<Order>) -> End {
-    // What is left of the connection ends with this function, and with it what carries the bytes.
-    let mut framing = Framing::new(connection.stream, pms.profile.form);
-    let mut start_at = Instant::now();
-    loop {
-        framing.manners = pms.state().panel.manners;
-        pms.state().counts = framing.counts;
-        let alive = pms.state().alive;
-        let sent = tokio::select! {
-            () = pms.shutdown.cancelled() => return End::Shutdown,
-            () = tokio::time::sleep_until(start_at), if !alive => {
-                start_at = Instant::now() + START_INTERVAL;
-                pms.change(|state| state.started = true);
-                framing.send(&Pms::moment("LS").print(pms.profile.page)).await
-            }
-            Some(order) = orders.recv() => match order {
-                Order::Send(body) => framing.send(&body).await,
-                Order::Raw(bytes) => framing.raw(&bytes).await,
-                Order::End => framing.send(&Pms::moment("LE").print(pms.profile.page)).await,
-                Order::Cut => return End::Lost,
-            },
-            next = line.next(), if pms.profile.listens => match next {
-                Ok(next) if pms.profile.replaces => return End::Replaced(next),
-                Ok(_) => {
-                    pms.change(|state| state.refused_connections += 1);
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            record = framing.next() => match record {
-                Ok(body) => match Record::read(&body, pms.profile.page) {
-                    Some(record) => {
-                        if record.id == "LE" {
-                            start_at = Instant::now() + START_INTERVAL;
-                        }
-                        match take(pms, &mut framing, &record).await {
-                            Ok(true) => Ok(()),
-                            Ok(false) => return End::Lost,
-                            Err(error) => Err(error),
-                        }
-                    }
-                    None => Ok(()),
-                },
-                Err(error) => Err(error),
-            },
-        };
-        if sent.is_err() {
-            return End::Lost;
-        }
-    }
-}
-
-/// One record of the key system; `false`: the connection is over.
-async fn take(pms: &Pms, framing: &mut Framing, record: &Record) -> std::io::Result<bool> {
-    let page = pms.profile.page;
-    match record.id.as_str() {
-        "LS" if pms.state().alive => framing.send(&Pms::moment("LA").print(page)).await?,
-        "LS" => framing.send(&Pms::moment("LS").print(page)).await?,
-        "LD" => pms.change(|state| {
-            state.alive = false;
-            state.description = Some(record.to_string());
-            state.wanted.clear();
-        }),
-        "LR" => pms.change(|state| {
-            state.wanted.insert(record.text("RI").to_owned(), names(record.text("FL")));
-        }),
-        "LA" => {
-            let (ready, asks) = {
-                let state = pms.state();
-                let complete = state.description.is_some() && !state.wanted.is_empty();
-                let asks = state.description.as_ref().is_some_and(|text| text.contains("|RT"));
-                (complete && !state.alive && !state.panel.no_alive, asks)
-            };
-            if ready {
-                if asks {
-                    let told = format!("60;{}", pms.profile.key_timeout);
-                    framing.send(&Record::new("LC").with("A0", told).print(page)).await?;
-                }
-                framing.send(&Pms::moment("LA").print(page)).await?;
-                pms.change(|state| {
-                    state.alive = true;
-                    state.times_alive += 1;
-                });
-            }
-        }
-        "LE" => {
-            framing.send(&Pms::moment("LE").print(page)).await?;
-            pms.change(|state| state.alive = false);
-            return Ok(pms.profile.is_port);
-        }
-        "KA" | "KZ" if pms.state().alive => {
-            if pms.state().panel.cut_on_answer {
-                return Ok(false);
-            }
-            pms.heard(record);
-        }
-        _ => pms.change(|state| state.dropped += 1),
-    }
-    Ok(true)
 }

@@ -3,10 +3,16 @@
 //!
 //! Bytes and time go in; bytes to write and events come out. Records that wait for the acknowledgement of the one before are
 //! queued here, so that an owner never meets a busy line.
+//!
+//! What comes in and what goes out wait in buffers that are used again: reading allocates nothing for a record. `pieces`: such
+//! a buffer.
+
+mod pieces;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::pieces::Pieces;
 use super::limits::{READ_BYTES, RECORD_BYTES};
 use super::serial::{Delivery, Repeat, SerialAction, SerialLine, SerialSettings, SerialStatistics};
 use crate::line::{Checksum, FrameError, FrameReader, LineStatistics, Token, write_frame};
@@ -30,16 +36,23 @@ pub enum WireError {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WireEvent {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireEvent<'wire> {
     /// A record came in.
     Record {
         /// The body of its frame.
-        body: Vec<u8>,
+        body: &'wire [u8],
         /// Perhaps the one before once more, because our acknowledgement got lost.
         is_repeated: bool,
     },
     /// What became of a record of ours, as far as acknowledgements tell. Never where there are none.
+    Delivery(RecordTicket, Delivery),
+}
+
+/// What happened, in order; the body of a record waits apart.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Record { is_repeated: bool },
     Delivery(RecordTicket, Delivery),
 }
 
@@ -58,9 +71,36 @@ pub struct Wire {
     waiting: VecDeque<(RecordTicket, Vec<u8>, Repeat)>,
     /// The one that waits for its acknowledgement.
     sent: Option<RecordTicket>,
-    output: VecDeque<Vec<u8>>,
-    events: VecDeque<WireEvent>,
+    queues: Queues,
     next: u64,
+}
+
+/// What waits for the owner.
+#[derive(Debug, Default)]
+struct Queues {
+    output: Pieces,
+    events: VecDeque<Event>,
+    bodies: Pieces,
+}
+
+impl Queues {
+    fn came(&mut self, body: &[u8], is_repeated: bool) {
+        self.bodies.push(body);
+        self.events.push_back(Event::Record { is_repeated });
+    }
+
+    fn take(&mut self, action: SerialAction<'_>, sent: &mut Option<RecordTicket>) {
+        match action {
+            SerialAction::Control(control) => self.output.push(&[control.byte()]),
+            SerialAction::Frame(frame) => self.output.push(frame),
+            SerialAction::Record { body, is_repeated } => self.came(body, is_repeated),
+            SerialAction::Done(delivery) => {
+                if let Some(ticket) = sent.take() {
+                    self.events.push_back(Event::Delivery(ticket, delivery));
+                }
+            }
+        }
+    }
 }
 
 impl Wire {
@@ -75,8 +115,7 @@ impl Wire {
     }
 
     fn new(framing: Framing) -> Self {
-        let (waiting, output, events) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Self { framing, waiting, sent: None, output, events, next: 0 }
+        Self { framing, waiting: VecDeque::new(), sent: None, queues: Queues::default(), next: 0 }
     }
 
     /// Takes a record that is to be sent.
@@ -86,8 +125,8 @@ impl Wire {
         write_frame(record, Checksum::Absent, RECORD_BYTES, &mut frame)?;
         let ticket = RecordTicket(self.next);
         match &mut self.framing {
-            Framing::Plain(_) if self.output.len() >= WAITING_RECORDS => return Err(WireError::Full),
-            Framing::Plain(_) => self.output.push_back(frame),
+            Framing::Plain(_) if self.queues.output.len() >= WAITING_RECORDS => return Err(WireError::Full),
+            Framing::Plain(_) => self.queues.output.push(&frame),
             Framing::Serial(_) if self.waiting.len() >= WAITING_RECORDS => return Err(WireError::Full),
             Framing::Serial(_) => self.waiting.push_back((ticket, record.to_vec(), repeat)),
         }
@@ -103,13 +142,13 @@ impl Wire {
                 while let Some(token) = reader.read(&mut input) {
                     // Whatever stands outside of frames means nothing where nothing is acknowledged.
                     if let Token::Frame(body) = token {
-                        self.events.push_back(WireEvent::Record { body: body.to_vec(), is_repeated: false });
+                        self.queues.came(body, false);
                     }
                 }
             }
             Framing::Serial(line) => {
                 while let Some(action) = line.read(&mut input, now) {
-                    take(action, &mut self.output, &mut self.events, &mut self.sent);
+                    self.queues.take(action, &mut self.sent);
                 }
             }
         }
@@ -120,7 +159,7 @@ impl Wire {
     pub fn tick(&mut self, now: Duration) {
         if let Framing::Serial(line) = &mut self.framing {
             while let Some(action) = line.tick(now) {
-                take(action, &mut self.output, &mut self.events, &mut self.sent);
+                self.queues.take(action, &mut self.sent);
             }
         }
         self.advance(now);
@@ -135,13 +174,21 @@ impl Wire {
     }
 
     /// The next bytes to write, whole.
-    pub fn output(&mut self) -> Option<Vec<u8>> {
-        self.output.pop_front()
+    pub fn output(&mut self) -> Option<&[u8]> {
+        self.queues.output.pop()
     }
 
     /// The next event.
-    pub fn event(&mut self) -> Option<WireEvent> {
-        self.events.pop_front()
+    pub fn event(&mut self) -> Option<WireEvent<'_>> {
+        Some(match self.queues.events.pop_front()? {
+            Event::Record { is_repeated } => WireEvent::Record { body: self.queues.bodies.pop()?, is_repeated },
+            Event::Delivery(ticket, delivery) => WireEvent::Delivery(ticket, delivery),
+        })
+    }
+
+    /// Whether [`Self::event`] has one.
+    pub fn has_event(&self) -> bool {
+        !self.queues.events.is_empty()
     }
 
     /// The line is gone. `unsent`: bytes of the last output that certainly went nowhere; 0 if unsure. Records that were still
@@ -150,12 +197,12 @@ impl Wire {
         if let Framing::Serial(line) = &mut self.framing {
             let lost = line.link_lost(unsent);
             if let (Some(delivery), Some(ticket)) = (lost, self.sent.take()) {
-                self.events.push_back(WireEvent::Delivery(ticket, delivery));
+                self.queues.events.push_back(Event::Delivery(ticket, delivery));
             }
             let waiting = self.waiting.drain(..);
-            self.events.extend(waiting.map(|(ticket, ..)| WireEvent::Delivery(ticket, Delivery::Refused)));
+            self.queues.events.extend(waiting.map(|(ticket, ..)| Event::Delivery(ticket, Delivery::Refused)));
         }
-        self.output.clear();
+        self.queues.output.clear();
     }
 
     /// Deliveries are told: the other side acknowledges.
@@ -188,30 +235,10 @@ impl Wire {
             match line.send(&record, repeat, now) {
                 Ok(action) => {
                     self.sent = Some(ticket);
-                    take(action, &mut self.output, &mut self.events, &mut self.sent);
+                    self.queues.take(action, &mut self.sent);
                 }
                 // Checked when it was taken; nothing was sent.
-                Err(_) => self.events.push_back(WireEvent::Delivery(ticket, Delivery::Refused)),
-            }
-        }
-    }
-}
-
-fn take(
-    action: SerialAction<'_>,
-    output: &mut VecDeque<Vec<u8>>,
-    events: &mut VecDeque<WireEvent>,
-    sent: &mut Option<RecordTicket>,
-) {
-    match action {
-        SerialAction::Control(control) => output.push_back(vec![control.byte()]),
-        SerialAction::Frame(frame) => output.push_back(frame.to_vec()),
-        SerialAction::Record { body, is_repeated } => {
-            events.push_back(WireEvent::Record { body: body.to_vec(), is_repeated });
-        }
-        SerialAction::Done(delivery) => {
-            if let Some(ticket) = sent.take() {
-                events.push_back(WireEvent::Delivery(ticket, delivery));
+                Err(_) => self.queues.events.push_back(Event::Delivery(ticket, Delivery::Refused)),
             }
         }
     }
@@ -227,7 +254,7 @@ mod tests {
         let mut found = Vec::new();
         while let Some(event) = wire.event() {
             if let WireEvent::Record { body, .. } = event {
-                found.push(body);
+                found.push(body.to_vec());
             }
         }
         found
@@ -238,11 +265,11 @@ mod tests {
         loop {
             let mut moved = false;
             while let Some(bytes) = left.output() {
-                right.read(&bytes, now);
+                right.read(bytes, now);
                 moved = true;
             }
             while let Some(bytes) = right.output() {
-                left.read(&bytes, now);
+                left.read(bytes, now);
                 moved = true;
             }
             if !moved {
@@ -294,7 +321,8 @@ mod tests {
         wire.link_lost(0);
         assert_eq!(wire.event(), Some(WireEvent::Delivery(first, Delivery::Unknown)));
         assert_eq!(wire.event(), Some(WireEvent::Delivery(second, Delivery::Refused)));
-        assert_eq!((wire.event(), wire.output()), (None, None));
+        assert_eq!(wire.event(), None);
+        assert_eq!(wire.output(), None);
     }
 
     #[test]

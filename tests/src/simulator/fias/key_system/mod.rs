@@ -1,8 +1,9 @@
 //! A vendor's key system: encoders, cards, rooms with generations of keys, and one durable count of everything that was written.
 //!
-//! What opens a door is on the card: the room, and the generation of its keys that was the newest when the card was written. A
-//! new key begins a generation; a duplicate belongs to the present one; ending the keys of a room makes all of them worthless.
-//! An answer is sent after its effect is synced to disk.
+//! What opens a door is on the card, see [`cards`](super::cards). On-line, it also knows keys by their
+//! reservation. An answer is sent after its effect is synced to disk. `link`: its connections.
+
+mod link;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -11,23 +12,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::line::{Connection, Handle, Line};
-use super::framing::{Counts, Form, Framing};
+use self::link::serve;
+use super::super::line::{Handle, Line};
+use super::cards::{Cards, Found};
+use super::framing::{Counts, Form};
+use super::link_key::LinkKey;
 use super::record::{CodePage, Record};
 
 /// Answers that wait for the connection.
 const ANSWERS: usize = 64;
 /// Between two looks whether a card lies on an encoder.
 const LOOK: Duration = Duration::from_millis(20);
-/// For the first `LS` of the other side.
-const START: Duration = Duration::from_secs(3);
 
 /// How this key system behaves.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ pub struct Profile {
     pub write_time: Duration,
     /// Over a serial line nothing is closed.
     pub is_port: bool,
+    /// It knows keys by their reservation, and changes and ends them by it.
+    pub on_line: bool,
+    /// It proves to the property software that it has this key.
+    pub link_key: Option<LinkKey>,
 }
 
 /// What goes wrong once.
@@ -103,17 +108,6 @@ struct Encoder {
     auto_feed: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct Key {
-    room: String,
-    generation: u64,
-    reservation: String,
-    departure: String,
-    departure_time: String,
-    used_up: bool,
-    one_shot: bool,
-}
-
 #[derive(Debug, Default)]
 struct State {
     connections: u64,
@@ -121,11 +115,14 @@ struct State {
     times_alive: u64,
     requests: Vec<String>,
     encoders: BTreeMap<String, Encoder>,
-    cards: BTreeMap<String, Option<Key>>,
-    generations: BTreeMap<String, u64>,
+    cards: Cards,
+    /// Requests that changed keys without a card, and the keys that they changed.
+    changes: (u64, u64),
     effects: Vec<Effect>,
     faults: Vec<Fault>,
     counts: Counts,
+    /// Digits of the moment in the last `LS` of the property software.
+    start: String,
 }
 
 /// What a job tells the connection to send.
@@ -174,7 +171,7 @@ impl KeySystem {
         let encoder = |name: &String| (name.clone(), Encoder { plugged: true, ..Encoder::default() });
         let state = State {
             encoders: profile.encoders.iter().map(encoder).collect(),
-            generations: profile.rooms.iter().map(|room| (room.clone(), 0)).collect(),
+            cards: Cards::new(&profile.rooms),
             effects,
             ..State::default()
         };
@@ -205,8 +202,9 @@ impl KeySystem {
         let state = self.state();
         json!({
             "connections": state.connections, "alive": state.alive, "times_alive": state.times_alive,
-            "requests": state.requests, "encoders": state.encoders, "cards": state.cards, "faults": state.faults,
-            "generations": state.generations, "frames": state.counts, "noise": self.handle.noise(),
+            "requests": state.requests, "encoders": state.encoders, "cards": state.cards.all(), "faults": state.faults,
+            "generations": state.cards.generations(), "changes": state.changes.0, "changed_keys": state.changes.1,
+            "frames": state.counts, "noise": self.handle.noise(),
         })
     }
 
@@ -225,7 +223,7 @@ impl KeySystem {
         let mut state = self.state();
         let serial = serial.unwrap_or_else(|| format!("{:08X}", rand::random::<u32>()));
         state.encoders.get_mut(encoder)?.card = Some(serial.clone());
-        state.cards.entry(serial.clone()).or_default();
+        state.cards.add(&serial);
         Some(serial)
     }
 
@@ -248,33 +246,14 @@ impl KeySystem {
 
     /// Holds a card to a door.
     pub fn present(&self, serial: &str, room: &str) -> bool {
-        let mut state = self.state();
-        let generation = state.generations.get(room).copied();
-        let Some(Some(key)) = state.cards.get_mut(serial) else { return false };
-        let opens = key.room == room && Some(key.generation) == generation && !key.used_up;
-        key.used_up = opens && key.one_shot;
-        opens
+        self.state().cards.present(serial, room)
     }
 
     /// Writes a key, durably counted.
     fn write(&self, request: &Record, encoder: &str, serial: &str) -> std::io::Result<()> {
         let room = request.text("RN").to_owned();
         let mut state = self.state();
-        let generation = state.generations.entry(room.clone()).or_default();
-        if request.text("KT") == "N" {
-            *generation += 1;
-        }
-        let generation = *generation;
-        let key = Key {
-            room: room.clone(),
-            generation,
-            reservation: request.text("G#").to_owned(),
-            departure: request.text("GD").to_owned(),
-            departure_time: request.text("DT").to_owned(),
-            used_up: false,
-            one_shot: request.text("KT") == "O",
-        };
-        state.cards.insert(serial.to_owned(), Some(key));
+        state.cards.write(request, serial);
         let kind = match request.text("KT") {
             "N" => "new_key",
             "D" => "duplicate_key",
@@ -326,19 +305,33 @@ impl KeySystem {
         let Some(encoder) = known else { return self.say(refused("UR", "Unknown encoder")).await };
         match request.id.as_str() {
             "KR" => self.make(request.clone(), encoder).await,
+            "KD" if self.profile.on_line && !request.text("G#").is_empty() => {
+                let found = self.state().cards.end(request.text("RN"), request.text("G#"));
+                self.say(match found {
+                    Found::Keys(_) => refused("OK", "Keys ended"),
+                    Found::Ended => refused("DE", "Ended before"),
+                    Found::Nothing => refused("NG", "No such reservation"),
+                })
+                .await;
+            }
             "KD" => {
-                let ended = {
-                    let mut state = self.state();
-                    state.generations.get_mut(request.text("RN")).map(|generation| *generation += 1).is_some()
-                };
+                let ended = self.state().cards.end_room(request.text("RN"));
                 let answer = if ended { refused("OK", "Keys ended") } else { refused("UR", "Unknown room") };
                 self.say(answer).await;
+            }
+            "KM" if self.profile.on_line => {
+                let found = self.change(&request);
+                self.say(match found {
+                    Found::Keys(_) => refused("OK", "Keys changed"),
+                    Found::Ended | Found::Nothing => refused("NG", "No such reservation"),
+                })
+                .await;
             }
             "KZ" => {
                 let read = {
                     let state = self.state();
                     let serial = state.encoders.get(&encoder).and_then(|encoder| encoder.card.clone());
-                    serial.and_then(|serial| state.cards.get(&serial).cloned().flatten())
+                    serial.and_then(|serial| state.cards.key(&serial).cloned())
                 };
                 let answer = Record::new("KZ").with("WS", request.text("WS")).with("KC", request.text("KC"));
                 let answer = match read {
@@ -355,6 +348,16 @@ impl KeySystem {
             }
             _ => self.say(refused("UR", "Not supported")).await,
         }
+    }
+
+    fn change(&self, request: &Record) -> Found {
+        let mut state = self.state();
+        let found = state.cards.change(request);
+        if let Found::Keys(keys) = found {
+            state.changes.0 += 1;
+            state.changes.1 += u64::try_from(keys).unwrap_or(u64::MAX);
+        }
+        found
     }
 
     async fn make(&self, request: Record, encoder: String) {
@@ -447,108 +450,6 @@ impl KeySystem {
     fn free(&self, encoder: &str) {
         if let Some(encoder) = self.state().encoders.get_mut(encoder) {
             encoder.busy = false;
-        }
-    }
-}
-
-fn moment(id: &str) -> Record {
-    let now = Zoned::now();
-    Record::new(id).with("DA", now.strftime("%y%m%d").to_string()).with("TI", now.strftime("%H%M%S").to_string())
-}
-
-async fn introduce(framing: &mut Framing, page: CodePage) -> std::io::Result<()> {
-    framing.send(&moment("LD").with("V#", "2.0").with("IF", "DL").print(page)).await?;
-    for (record, fields) in [
-        ("KR", "KCKTRNWSG#GAGDDTKOSIDATI"),
-        ("KD", "KCRNWSG#DATI"),
-        ("KZ", "KCRNWSG#GDDTASCTDATI"),
-        ("KA", "ASKCWSG#CT$2DATI"),
-    ] {
-        framing.send(&Record::new("LR").with("RI", record).with("FL", fields).print(page)).await?;
-    }
-    framing.send(&moment("LA").print(page)).await
-}
-
-async fn serve(system: Arc<KeySystem>, mut line: Line, mut said: mpsc::Receiver<Say>) -> std::io::Result<()> {
-    loop {
-        let connection = tokio::select! {
-            connection = line.next() => connection?,
-            Some(_) = said.recv() => continue, // nobody is there
-            () = system.shutdown.cancelled() => return Ok(()),
-        };
-        system.state().connections += 1;
-        let ended = talk(&system, connection, &mut said).await;
-        system.state().alive = false;
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
-        }
-        if system.shutdown.is_cancelled() {
-            return Ok(());
-        }
-    }
-}
-
-async fn talk(system: &Arc<KeySystem>, connection: Connection, said: &mut mpsc::Receiver<Say>) -> std::io::Result<()> {
-    // What is left of the connection ends with this function, and with it what carries the bytes.
-    let mut framing = Framing::new(connection.stream, system.profile.form);
-    let page = system.profile.page;
-    let mut start_at = Instant::now() + START;
-    loop {
-        system.state().counts = framing.counts;
-        let alive = system.state().alive;
-        tokio::select! {
-            () = system.shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep_until(start_at), if !alive => {
-                start_at = Instant::now() + START;
-                framing.send(&moment("LS").print(page)).await?;
-            }
-            Some(what) = said.recv() => match what {
-                Say::Record(record) => framing.send(&record.print(page)).await?,
-                Say::Half(record) => {
-                    let frame = framing.frame(&record.print(page));
-                    framing.raw(&frame[..frame.len() / 2]).await?;
-                    return Ok(());
-                }
-                Say::Glued(record) => {
-                    let both = [framing.frame(&record.print(page)), framing.frame(&moment("LA").print(page))].concat();
-                    framing.raw(&both).await?;
-                }
-                Say::Trickle(record) => {
-                    for piece in framing.frame(&record.print(page)).chunks(3) {
-                        framing.raw(piece).await?;
-                        sleep(Duration::from_millis(2)).await;
-                    }
-                }
-                Say::Introduce => introduce(&mut framing, page).await?,
-            },
-            body = framing.next() => {
-                let Some(record) = Record::read(&body?, page) else { continue };
-                match record.id.as_str() {
-                    "LS" => {
-                        system.state().alive = false;
-                        start_at = Instant::now() + START.saturating_mul(10);
-                        introduce(&mut framing, page).await?;
-                    }
-                    "LA" if !alive => {
-                        let mut state = system.state();
-                        state.alive = true;
-                        state.times_alive += 1;
-                    }
-                    "LE" => {
-                        framing.send(&moment("LE").print(page)).await?;
-                        if !system.profile.is_port {
-                            return Ok(());
-                        }
-                        // The line stays, and the link may begin anew on it.
-                        system.state().alive = false;
-                        start_at = Instant::now() + START;
-                    }
-                    "KR" | "KD" | "KM" | "KZ" if alive => {
-                        tokio::spawn(Arc::clone(system).asked(record));
-                    }
-                    _ => {}
-                }
-            }
         }
     }
 }
