@@ -205,6 +205,7 @@ async fn ends(shape: Shape, folder: &Path) -> Result<(Outside, String)> {
     })
 }
 
+/// The encoders are fed by themselves, so nobody waits for a card to be taken off.
 fn tables(shape: Shape, wire: &str, rooms: &[String]) -> String {
     let rooms: Vec<String> =
         rooms.iter().map(|room| format!("{{ name = \"{room}\", display_name = \"Hotel {room}\" }}")).collect();
@@ -214,7 +215,7 @@ fn tables(shape: Shape, wire: &str, rooms: &[String]) -> String {
     let kind = if shape.kind == Kind::Salto { "salto_pms" } else { "fias" };
     format!(
         "[lock_system.hotel]\nkind = \"{kind}\"\ndisplay_name = \"Hotel\"\ntime_zone = \"Europe/Madrid\"\n\
-         probe_interval_s = {}\n{wire}\nrooms = [{}]\nencoders = [{}]\n",
+         probe_interval_s = {}\ncard_removal_s = 0\n{wire}\nrooms = [{}]\nencoders = [{}]\n",
         shape.probe_interval_s,
         rooms.join(", "),
         encoders.join(", ")
