@@ -1,4 +1,4 @@
-//! Keys for phones at a key service: when one is due, and what has to happen for it. Pure, as [`keys`](super::keys).
+//! Keys for phones at a key service: when one is due, and what has to happen for it. Pure, as [`keys`].
 //!
 //! A card is written when somebody stands at an encoder. A phone needs nobody, so its key goes out with the grant that asks for
 //! it, once the grant begins: before that the room may be another guest's, whose keys a new one would end. What becomes of a
