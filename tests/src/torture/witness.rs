@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use data_encoding::BASE32_NOPAD;
+use hyper::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::harness::{Site, until};
+use super::history::Holder;
+use crate::harness::{ApiError, Site, until};
 
 /// Longest wait for the encoders to come to rest; a write takes a fraction of a second.
 const REST: Duration = Duration::from_secs(30);
+/// Longest wait for a command to travel and to be carried out, a lost session and its next attempt included.
+const TRAVEL: Duration = Duration::from_secs(60);
 
 /// The id by which a holder is known at the lock server: the documented form, spelled out a second time.
 pub(super) fn external_id(acs_user_id: &str) -> Result<String> {
@@ -59,6 +63,28 @@ fn read(user: &Value) -> Present {
     }
     let part = |name: &str| text(&user["fields"][name]);
     Present { external_id: text(&user["id"]), name: format!("{} {}", part("FirstName"), part("LastName")), doors }
+}
+
+/// Whether a holder has any rights at the lock server.
+pub(super) async fn has_rights(site: &Site, external_id: &str) -> Result<bool> {
+    match site.simulator.get(&format!("/users/{external_id}")).await {
+        Ok(user) => Ok(!read(&user).doors.is_empty()),
+        Err(ApiError::Status { status, .. }) if status == StatusCode::NOT_FOUND => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until a holder has rights at the lock server, or none. What the API took in is on its way for a while, in
+/// which the bridge has nothing to do yet.
+pub(super) async fn rights(site: &Site, holder: &Holder, wanted: bool) -> Result<()> {
+    let what = if wanted { "a grant carried out" } else { "a revoke carried out" };
+    until(what, TRAVEL, async || match has_rights(site, &holder.external_id).await {
+        Ok(has) if has == wanted => Ok(()),
+        Ok(_) => Err(format!("not yet for {}", holder.name)),
+        Err(error) => Err(format!("{error:#}")),
+    })
+    .await?;
+    Ok(())
 }
 
 /// Waits until no encoder works: what is counted then does not change by itself.

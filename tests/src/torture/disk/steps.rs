@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use serde_json::json;
 
 use crate::fault_disk::{Call, Effect, Place, Rule};
-use crate::harness::{guest, until};
+use crate::harness::guest;
 use crate::torture::disk_site::DiskSite;
 use crate::torture::history::{Encode, End, History};
 use crate::torture::plan::{ENCODERS, ROOMS};
@@ -17,8 +17,6 @@ use crate::torture::{load, witness};
 const CAPACITY: u64 = 512 * 1024 * 1024;
 /// The daemon looks at the disk every 10 s; and some time to act.
 const LOOK: Duration = Duration::from_secs(15);
-/// Longest wait for one command to run.
-const RUN: Duration = Duration::from_secs(20);
 /// Free bytes that are less than the configured reserve of 16 MiB.
 const LITTLE: u64 = 12 * 1024 * 1024;
 /// The exit code of a failing disk.
@@ -245,28 +243,15 @@ impl Story {
 
     /// Whether the holder has any rights at the lock server.
     async fn is_there(&self, holder: usize) -> Result<bool> {
-        let external_id = &self.history.holders[holder].external_id;
-        let present = witness::present(&self.rig.site).await?;
-        Ok(present.iter().any(|one| one.external_id == *external_id && !one.doors.is_empty()))
+        witness::has_rights(&self.rig.site, &self.history.holders[holder].external_id).await
     }
 
     async fn there(&self, holder: usize) -> Result<()> {
-        self.wait(holder, true).await
+        witness::rights(&self.rig.site, &self.history.holders[holder], true).await
     }
 
     async fn gone(&self, holder: usize) -> Result<()> {
-        self.wait(holder, false).await
-    }
-
-    async fn wait(&self, holder: usize, there: bool) -> Result<()> {
-        let what = if there { "a grant carried out" } else { "a revoke carried out" };
-        until(what, RUN, async || match self.is_there(holder).await {
-            Ok(is) if is == there => Ok(()),
-            Ok(_) => Err("not yet".to_owned()),
-            Err(error) => Err(format!("{error:#}")),
-        })
-        .await?;
-        Ok(())
+        witness::rights(&self.rig.site, &self.history.holders[holder], false).await
     }
 }
 

@@ -12,6 +12,7 @@ use crate::torture::desk;
 use crate::torture::disk_site::SESSION;
 use crate::torture::history::End;
 use crate::torture::window::open_encodes;
+use crate::torture::witness;
 
 /// What a restart showed.
 #[derive(Debug, Clone, Default)]
@@ -41,10 +42,14 @@ impl Run {
         Ok(Recovered { in_window, silent, ready_s })
     }
 
-    /// Waits until nothing is left to do; a person settles what is in doubt, by what the simulator counted.
+    /// Waits until all that was asked for is done; a person settles what is in doubt, by what the simulator counted.
     pub(super) async fn settle(&mut self) -> Result<()> {
         self.rig.site.wait_for_cloud(SESSION).await?;
         desk::resolve(&self.rig.site, &mut self.history).await?;
+        for holder in &self.history.holders[self.settled..] {
+            witness::rights(&self.rig.site, holder, !holder.deleted).await?;
+        }
+        self.settled = self.history.holders.len();
         self.rig.at_rest().await?;
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::torture::disk_site::DiskSite;
 use crate::torture::history::{Encode, End, History};
 use crate::torture::load;
 use crate::torture::plan::{ENCODERS, ROOMS};
+use crate::torture::witness;
 
 /// Files, journal and sled of some thousand runs take less.
 const CAPACITY: u64 = 512 * 1024 * 1024;
@@ -29,6 +30,8 @@ const BEGIN: Duration = Duration::from_secs(20);
 pub(super) struct Run {
     pub(super) rig: DiskSite,
     pub(super) history: History,
+    /// Holders before this one had what was asked for them when all was last at rest.
+    pub(super) settled: usize,
 }
 
 /// Crashes of the daemon, by the disk's rules or the line's.
@@ -72,7 +75,7 @@ impl Crashes {
 
 impl Run {
     pub(super) async fn open(seed: u64) -> Result<Self> {
-        Ok(Self { rig: DiskSite::open(seed, CAPACITY, POLL_S).await?, history: History::default() })
+        Ok(Self { rig: DiskSite::open(seed, CAPACITY, POLL_S).await?, history: History::default(), settled: 0 })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -205,6 +208,9 @@ impl Run {
             return Ok(None);
         }
         self.revoke(first).await?;
+        if crashes.or(witness::rights(&self.rig.site, &self.history.holders[first], false)).await?.is_none() {
+            return Ok(None);
+        }
         if crashes.or(self.rig.at_rest()).await?.is_none() {
             return Ok(None);
         }
