@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, W
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::noise::{Fate, GLUE, Noise, Rates};
@@ -180,7 +181,10 @@ impl Direction {
                 back.put(&passed.echo).await?;
             }
             for piece in passed.pieces {
-                sleep(piece.wait).await;
+                // Not for no time at all: the timer rounds up to its next step.
+                if !piece.wait.is_zero() {
+                    sleep(piece.wait).await;
+                }
                 self.deliver(&piece.bytes, to).await?;
             }
         }
@@ -188,14 +192,27 @@ impl Direction {
 
     async fn deliver(&mut self, bytes: &[u8], to: &impl Outlet) -> io::Result<()> {
         let Some(character) = self.character else { return to.put(bytes).await };
+        self.free_at = self.free_at.max(Instant::now());
         for piece in bytes.chunks(PACED) {
             let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-            self.free_at = self.free_at.max(Instant::now()) + character.saturating_mul(length);
-            sleep_until(self.free_at).await;
+            self.free_at += character.saturating_mul(length);
+            reached(self.free_at).await;
             to.put(piece).await?;
         }
         Ok(())
     }
+}
+
+/// Waits to a fraction of a millisecond. The runtime's own timer has steps of one, which is a whole character of 9600 baud: paced
+/// by it, a port is slower than it says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system's sleep is the exact one, and this thread is made for waiting"
+)]
+async fn reached(at: Instant) {
+    let wait = at.saturating_duration_since(Instant::now());
+    let slept = spawn_blocking(move || std::thread::sleep(wait)).await;
+    slept.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
 }
 
 /// Serves a connection until one side, the plug or a cut ends it.
