@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Output, exit};
+use super::{Failure, Output, block_on, exit};
 use crate::bundle::{self, Sources};
 
 /// Where to, and what from.
@@ -27,11 +27,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("lockbridge"));
     let sources =
         Sources { configuration: file.to_owned(), log: arguments.log.clone(), unit: arguments.unit.clone(), program };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime to gather in: {error}")))?;
-    let made = runtime.block_on(bundle::make(&sources, &arguments.output, jiff::Timestamp::now()));
+    let made = block_on(bundle::make(&sources, &arguments.output, jiff::Timestamp::now()))?;
     let path = made.map_err(|error| {
         Failure::new(exit::ERROR, crate::net::chain_text(&error))
             .hint("Name a folder you may write to: --output FOLDER.")

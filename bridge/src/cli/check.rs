@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::table;
-use super::{Failure, Output, exit, runtime};
+use super::{Failure, Output, block_on, exit};
 use crate::check::{self, CHECKS, Context, Finding, Outcome};
 use crate::clock::SystemClock;
 
@@ -29,10 +29,10 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
         return Ok(ExitCode::SUCCESS);
     }
     let findings = match crate::config::load(file) {
-        Ok(loaded) => runtime()?.block_on(async {
+        Ok(loaded) => block_on(async {
             let context = Context::gather(loaded.config, Arc::new(SystemClock)).await;
             check::run(&context, &arguments.only).await
-        }),
+        })?,
         Err(error) => vec![Finding {
             check: "configuration",
             description: "The configuration holds.",

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::output::time;
-use super::{Failure, Output, exit, load, runtime};
+use super::{Failure, Output, block_on, exit, load};
 use crate::app::space::{self, SpaceError};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
         None => TokenSource::credential().unwrap_or(TokenSource::Stdin),
     };
     let name = arguments.name.clone().unwrap_or_else(identity::machine::host_name);
-    let enrolled = runtime()?.block_on(enroll(config, token, name))?;
+    let enrolled = block_on(enroll(config, token, name))??;
     let summary = &enrolled.summary;
     let value = json!({
         "bridge_id": summary.bridge_id,

@@ -23,6 +23,7 @@ mod status;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -170,15 +171,17 @@ fn with_daemon(
     command: impl AsyncFnOnce(&Path) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let socket = load(file)?.control_socket;
-    runtime()?.block_on(command(&socket))
+    block_on(command(&socket))?
 }
 
-/// One thread is enough for a command.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+/// One thread is enough for a command. Boxed without its type, so that the runtime stands in the program once for all of them.
+fn block_on<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the command: {error}")))
+        .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the command: {error}")))?;
+    let command: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(command);
+    Ok(runtime.block_on(command))
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, Failure> {

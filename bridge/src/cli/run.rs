@@ -33,7 +33,8 @@ pub(super) fn run(arguments: &Arguments, file: &Path) -> Result<ExitCode, Failur
         .enable_all()
         .build()
         .map_err(|error| Failure::new(exit::ERROR, format!("no runtime for the daemon: {error}")))?;
-    let ended = runtime.block_on(app::run(config, options));
+    // Boxed: the whole daemon would stand in the program once for each way that the runtime has to poll it.
+    let ended = runtime.block_on(Box::pin(app::run(config, options)));
     // A read of standard input cannot be cancelled; it must not hold up the end.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| failure(&error))

@@ -10,7 +10,7 @@ use jiff::Zoned;
 use serde_json::json;
 
 use super::enroll::{self, Enrolled};
-use super::{Failure, Output, check, exit, runtime};
+use super::{Failure, Output, block_on, check, exit};
 use crate::check::{Daemon, Finding, Outcome};
 use crate::config::{self, Config};
 use crate::identity::{SeenIdentity, TokenSource};
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, output: &mut Output) -> Re
     given.extend(arguments.given.0.clone());
     let interactive = !arguments.yes && io::stdin().is_terminal();
     let setup = Setup { arguments, file, given, console: interactive.then_some(Console) };
-    runtime()?.block_on(setup.run(output))
+    block_on(setup.run(output))?
 }
 
 fn answers_file(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
