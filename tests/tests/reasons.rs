@@ -49,7 +49,7 @@ const PROVOKED: [(&str, &str, &str); 33] = [
     ("lock_clock", "tests/tests/reasons.rs", "what_a_lock_server_lacks_is_told_and_clears"),
     ("lock_line", "tests/tests/salto_joined.rs", "a_line_that_is_down_stops_hotel_keys_and_nothing_else"),
     ("encoder", "tests/tests/reasons.rs", "an_encoder_without_an_answer_is_told_until_it_answers"),
-    ("front_desk", "tests/tests/front_desk.rs", "a_wire_that_nobody_answers_is_told_until_somebody_does"),
+    ("front_desk", "tests/tests/front_desk/wires.rs", "a_wire_that_nobody_answers_is_told_until_somebody_does"),
     ("disk_low", "tests/tests/reasons.rs", "a_disk_with_less_than_its_reserve_is_told"),
     ("disk", "bridge/src/dispatch/tests/full.rs", "on_a_full_disk_only_revokes_begin_and_the_rest_waits"),
     ("inbox_full", "bridge/src/dispatch/tests/full.rs", "an_inbox_and_an_outbox_that_are_full_are_told"),

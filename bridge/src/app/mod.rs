@@ -6,9 +6,14 @@
 //! Never: decides anything about commands.
 
 mod doors;
+mod errands;
 mod error;
+mod opening;
+mod signals;
+mod signer;
 pub mod space;
 mod store;
+mod systems;
 mod transport;
 mod waiting;
 
@@ -17,43 +22,39 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbridge_protocol::proto::journal::IdentityInUse;
-use lockbridge_protocol::proto::journal::Machine;
-use lockbridge_protocol::proto::tunnel::QuarantineReason;
-use lockbridge_protocol::proto::tunnel::Signed;
-use lockbridge_protocol::signed::report::SigningFailed;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use error::AppError;
-
+use self::doors::Doors;
+use self::errands::{everything_told, forget_rebuild, pass_on_suspicion};
+use self::opening::{Opening, Taken, blocking, open, take};
+use self::signals::Signals;
+use self::signer::AuditSigner;
+use self::systems::lock_systems;
+use self::transport::BridgeTransport;
+use self::waiting::Waiting;
 use crate::clock::{self, Clock, SystemClock};
-use crate::config::{Config, LockSystemConfig, LockSystemKind};
+use crate::config::Config;
 use crate::control::{self, EngineDesk};
-use crate::dispatch::{self, Credentials, EngineHandle, EngineParts, EngineRequest};
+use crate::dispatch::{self, EngineParts, EngineRequest};
 use crate::front_desk::{self, FrontDesk};
 use crate::health::{self, BridgeStatus, Health, Lines, Observer, ReasonCode, Scope, Sources, Working};
 use crate::history::{self, History};
-use crate::identity::{self, Identity};
+use crate::identity;
 use crate::journal::StateLock;
 use crate::limits;
 use crate::net::{Dialer, TlsTime};
-use crate::seal::Sealer;
 use crate::supervise::{self, Notifier};
-use crate::system::fias::Fias;
-use crate::system::salto_pms;
-use crate::system::salto_space::SaltoSpace;
-use crate::system::{Description, LockSystem};
+use crate::system::Description;
 use crate::telemetry;
-use crate::tunnel::{ReportSigner, Site, Tunnel, TunnelParts};
-use doors::Doors;
-use transport::BridgeTransport;
-use waiting::Waiting;
+use crate::tunnel::{Site, Tunnel, TunnelParts};
+
+pub use error::AppError;
+pub use systems::lock_system;
 
 /// From the drained engine to the closed session: the last outcomes may leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -281,53 +282,6 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
 }
 
-struct Taken {
-    lock: StateLock,
-    sealer: Sealer,
-    identity: Option<Identity>,
-}
-
-/// The state directory, its key, and who this bridge is. Blocks on the disk.
-fn take(config: &Config) -> Result<Taken, AppError> {
-    let lock = StateLock::acquire(&config.state_directory).map_err(AppError::Lock)?;
-    let sealer = identity::open_sealer(&config.state_directory, config.state_key.as_ref())?;
-    let identity = Identity::load(&config.state_directory, &sealer)?;
-    Ok(Taken { lock, sealer, identity })
-}
-
-struct Opening {
-    machine: Machine,
-    store: store::Opening,
-}
-
-/// All else that blocks on the disk.
-fn open(
-    lock: StateLock,
-    identity: &Identity,
-    sealer: &Sealer,
-    config: &Config,
-    health: &Health,
-) -> Result<Opening, AppError> {
-    // Only auditors miss it; a full disk must not keep the daemon from starting.
-    if let Err(error) = identity.publish_audit_key() {
-        warn!(error = %crate::net::chain_text(&error), "The public audit key was not laid out for auditors.");
-    }
-    let store = store::open(lock, config, health)?;
-    let machine = identity::machine::look(&config.machine_id_file, sealer);
-    Ok(Opening { machine, store })
-}
-
-/// Runs a step that blocks on the disk beside the runtime.
-async fn blocking<T: Send + 'static>(
-    config: &Config,
-    health: &Health,
-    step: impl FnOnce(&Config, &Health) -> Result<T, AppError> + Send + 'static,
-) -> Result<T, AppError> {
-    let (config, health) = (config.clone(), health.clone());
-    let done = tokio::task::spawn_blocking(move || step(&config, &health)).await;
-    done.map_err(|error| AppError::Runtime(std::io::Error::other(error)))?
-}
-
 /// Tells who started this process that it runs: as soon as there is somebody to ask, with an identity or without.
 fn tell_ready(notifier: &Notifier, options: RunOptions, doors: &Doors) -> Result<(), AppError> {
     notifier.ready();
@@ -335,85 +289,6 @@ fn tell_ready(notifier: &Notifier, options: RunOptions, doors: &Doors) -> Result
         announce(doors.health_address).map_err(AppError::Runtime)?;
     }
     Ok(())
-}
-
-type Systems = Vec<(LockSystemConfig, Arc<dyn LockSystem>)>;
-
-fn lock_systems(config: &Config, clock: &Arc<dyn Clock>) -> Result<Systems, AppError> {
-    config.lock_systems.iter().map(|system| Ok((system.clone(), lock_system(system, clock)?))).collect()
-}
-
-/// The adapter of a configured lock system; makes no connection.
-pub fn lock_system(system: &LockSystemConfig, clock: &Arc<dyn Clock>) -> Result<Arc<dyn LockSystem>, AppError> {
-    match &system.kind {
-        LockSystemKind::SaltoSpace(_) => {
-            let built = SaltoSpace::new(system.clone(), Arc::clone(clock));
-            Ok(Arc::new(built.map_err(|error| AppError::LockSystem {
-                name: system.name.clone(),
-                problem: crate::net::chain_text(&error),
-            })?))
-        }
-        LockSystemKind::Fias(fias) => Ok(Arc::new(Fias::new(system, fias.clone()))),
-        LockSystemKind::SaltoPms(pms) => {
-            let site = salto_pms::Site {
-                lock_system: system.name.clone(),
-                display_name: system.display_name.clone(),
-                time_zone_name: system.time_zone_name.clone(),
-                time_zone: system.time_zone.clone(),
-                call_timeout: system.call_timeout,
-            };
-            Ok(Arc::new(salto_pms::SaltoPms::new(site, pms.clone())))
-        }
-    }
-}
-
-/// That the working set was rebuilt is news for an hour.
-async fn forget_rebuild(health: Health, stop: CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(limits::STATE_REBUILT_NOTICE) => health.clear(Scope::Bridge, ReasonCode::StateRebuilt),
-        () = stop.cancelled() => {}
-    }
-}
-
-/// Tells the engine when renewal finds that this identity was copied.
-async fn pass_on_suspicion(
-    mut suspicion: watch::Receiver<Option<String>>,
-    engine: EngineHandle,
-    stop: CancellationToken,
-) {
-    while let Some(Ok(())) = stop.run_until_cancelled(suspicion.changed()).await {
-        let Some(message) = suspicion.borrow_and_update().clone() else { continue };
-        let request = EngineRequest::Suspect { reason: QuarantineReason::GenerationStale, message };
-        if engine.send(request).await.is_err() {
-            return; // the engine stopped, and so does the process
-        }
-    }
-}
-
-/// Waits until the hub has every report, or the session is gone for good; bounded by the caller.
-async fn everything_told(engine: &EngineHandle) {
-    // The feed ends with the engine; then nothing is left to tell either.
-    let mut feed = engine.feed();
-    let _ended = feed.wait_for(|feed| feed.outbox == 0).await;
-}
-
-#[derive(Debug)]
-struct AuditSigner(Identity);
-
-impl ReportSigner for AuditSigner {
-    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
-        self.0.sign_report(report)
-    }
-}
-
-impl Credentials for AuditSigner {
-    fn sign(&self, report: Vec<u8>) -> Result<Signed, SigningFailed> {
-        self.0.sign_report(report)
-    }
-
-    fn in_use(&self) -> IdentityInUse {
-        self.0.in_use()
-    }
 }
 
 fn boot_nonce() -> Result<[u8; 16], AppError> {
@@ -428,67 +303,4 @@ fn announce(health: std::net::SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", json!({ "ready": true, "health": health.to_string(), "process": std::process::id() }))?;
     out.flush()
-}
-
-/// What tells the daemon to stop or to read its policy anew.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// Cancelled when standard input closes, if that was asked for.
-    input: CancellationToken,
-}
-
-impl Signals {
-    fn listen(with_stdin: bool) -> std::io::Result<Self> {
-        let input = CancellationToken::new();
-        if with_stdin {
-            let closed = input.clone();
-            // A thread, because a read of standard input cannot be cancelled; it ends with the process.
-            std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-                let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-                closed.cancel();
-                read
-            })?;
-        }
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            input,
-        })
-    }
-
-    /// Returns when told to stop; on SIGHUP the policy file is read anew.
-    async fn stop_or_reload(&mut self, engine: &EngineHandle) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = self.input.cancelled() => return,
-                _ = self.hangup.recv() => match engine.ask(EngineRequest::ReloadPolicy).await {
-                    Ok(Ok(())) => info!("The policy file was read anew."),
-                    Ok(Err(error)) => error!(%error, "The policy file does not hold."),
-                    Err(error) => error!(%error, "The policy file was not read."),
-                },
-            }
-        }
-    }
-
-    /// Returns when told to stop, while there is no policy to read yet.
-    async fn told_to_stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = self.input.cancelled() => {}
-        }
-    }
-
-    /// Returns when told to stop once more.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

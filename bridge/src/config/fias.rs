@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockbridge_protocol::line::CodePage;
 
 use super::line::{LINE_KEYS, endpoint};
+use super::rooms::{KeyRoom, rooms};
 use super::section::Section;
 use super::types::{EncoderConfig, SecretSource};
 use crate::link::Endpoint;
@@ -66,17 +67,6 @@ pub struct FiasConfig {
     pub link_key: Option<SecretSource>,
 }
 
-/// A room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRoom {
-    /// Its number at the key service; leading zeros count.
-    pub name: String,
-    /// The entrance that it is for the cloud; the name when not given.
-    pub entrance: String,
-    /// For people; the name when not given.
-    pub display_name: String,
-}
-
 /// A further door: a position of the key options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyOption {
@@ -105,7 +95,7 @@ pub(super) fn validate(section: &mut Section) -> Option<FiasConfig> {
         CodePage::from_name(text).map(|page| page.name().to_owned())
     });
     let mut entrances = BTreeSet::new();
-    let rooms = rooms(section, &mut entrances);
+    let rooms = rooms(section, &mut entrances, "number, as at the key service", room_problem);
     let options = options(section, &mut entrances);
     let encoders = super::salto_space::encoders(section);
     if encoders.is_empty() {
@@ -167,29 +157,6 @@ pub(crate) fn room_problem(name: &str) -> Option<(String, &'static str)> {
 /// What is wrong with the name of an encoder, and what would do.
 pub(crate) fn encoder_problem(name: &str) -> Option<(String, &'static str)> {
     (!can_be_sent(name, ENCODER_CHARACTERS)).then(|| (format!("{name:?}"), "names of 1 to 8 characters without '|'"))
-}
-
-fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<KeyRoom> {
-    let mut names = BTreeSet::new();
-    let mut rooms = Vec::new();
-    for mut item in section.items("rooms", "name", "a list of room numbers, as at the key service") {
-        let name = item.required("name", "the room's number, as at the key service");
-        let entrance = item.text("entrance").or_else(|| name.clone());
-        let display_name = item.text("display_name").or_else(|| name.clone());
-        if let (Some(name), Some(entrance), Some(display_name)) = (name, entrance, display_name) {
-            if let Some((found, expected)) = room_problem(&name) {
-                item.problem("name", Some(&found), expected);
-            } else if !names.insert(name.clone()) || !entrances.insert(entrance.clone()) {
-                item.problem("name", Some(&format!("{name:?} again")), "each room and each entrance once");
-            }
-            rooms.push(KeyRoom { name, entrance, display_name });
-        }
-        item.finish("name, entrance, display_name");
-    }
-    if rooms.is_empty() {
-        section.missing("rooms", "the rooms that keys are made for");
-    }
-    rooms
 }
 
 fn options(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<KeyOption> {

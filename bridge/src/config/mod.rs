@@ -10,6 +10,7 @@ mod front_desk;
 mod line;
 mod link_key;
 mod load;
+mod rooms;
 pub(crate) mod salto_pms;
 mod salto_space;
 mod secret;
@@ -17,13 +18,14 @@ mod section;
 mod types;
 mod validate;
 
-pub use fias::{FiasConfig, KeyOption, KeyRoom};
+pub use fias::{FiasConfig, KeyOption};
 pub use findings::{Effective, Problem};
 pub use front_desk::FrontDeskConfig;
 pub use link_key::{LinkKeyError, read_link_key};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Extra, Loaded, load, load_bare, load_with};
+pub use rooms::KeyRoom;
 pub(crate) use salto_pms::MARK_CHARACTERS;
-pub use salto_pms::{AuditDoor, PmsArea, PmsRoom, SaltoPmsConfig};
+pub use salto_pms::{AuditDoor, PmsArea, SaltoPmsConfig};
 pub use secret::SecretError;
 pub use types::{
     AccessLevelConfig, CancelKey, Config, EncoderConfig, EventStreamConfig, HttpAuthentication, LockSystemConfig,

@@ -12,6 +12,7 @@ use lockbridge_protocol::salto_pms::limits::OPERATOR_CHARACTERS;
 use lockbridge_protocol::salto_pms::request::{AuditStep, Handling, Request, ReturnSerial};
 
 use super::line::{LINE_KEYS, endpoint};
+use super::rooms::{KeyRoom, rooms};
 use super::section::Section;
 use super::types::EncoderConfig;
 use crate::link::{Endpoint, Limits};
@@ -53,7 +54,7 @@ pub struct SaltoPmsConfig {
     /// Pause before an encoder that is busy is asked again. Default 1 s.
     pub busy_pause: Duration,
     /// Rooms that keys are made for.
-    pub rooms: Vec<PmsRoom>,
+    pub rooms: Vec<KeyRoom>,
     /// Further doors that a key can open.
     pub areas: Vec<PmsArea>,
     /// Encoders by name; empty in the joined form, where they are those of the SALTO Space system.
@@ -84,17 +85,6 @@ pub struct SaltoPmsConfig {
     pub mobile_keys: bool,
 }
 
-/// A room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PmsRoom {
-    /// Exact spelling at the Salto server.
-    pub name: String,
-    /// The entrance that it is for the cloud; in the joined form its `ExtDoorID`. The name when not given.
-    pub entrance: String,
-    /// For people; the name when not given.
-    pub display_name: String,
-}
-
 /// A further door: an authorisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PmsArea {
@@ -123,7 +113,7 @@ pub(super) fn validate(section: &mut Section, joined: bool) -> Option<SaltoPmsCo
     let answer_timeout = Duration::from_secs(section.number("answer_timeout_s", 5..=55, 45));
     let busy_pause = Duration::from_millis(section.number("busy_pause_ms", 100..=10_000, 1_000));
     let mut entrances = BTreeSet::new();
-    let rooms = rooms(section, &mut entrances);
+    let rooms = rooms(section, &mut entrances, "name, spelled as at the Salto server", room_problem);
     let areas = areas(section, &mut entrances);
     let audit_doors = audit_doors(section, &rooms, joined);
     let audit_pause = Duration::from_secs(section.number("audit_every_s", 5..=3_600, 60));
@@ -186,29 +176,6 @@ fn exchange(section: &mut Section) -> Option<Settings> {
     })
 }
 
-fn rooms(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsRoom> {
-    let mut names = BTreeSet::new();
-    let mut rooms = Vec::new();
-    for mut item in section.items("rooms", "name", "a list of room names, spelled as at the Salto server") {
-        let name = item.required("name", "the room's name, spelled as at the Salto server");
-        let entrance = item.text("entrance").or_else(|| name.clone());
-        let display_name = item.text("display_name").or_else(|| name.clone());
-        if let (Some(name), Some(entrance), Some(display_name)) = (name, entrance, display_name) {
-            if let Some((found, expected)) = room_problem(&name) {
-                item.problem("name", Some(&found), expected);
-            } else if !names.insert(name.clone()) || !entrances.insert(entrance.clone()) {
-                item.problem("name", Some(&format!("{name:?} again")), "each room and each entrance once");
-            }
-            rooms.push(PmsRoom { name, entrance, display_name });
-        }
-        item.finish("name, entrance, display_name");
-    }
-    if rooms.is_empty() {
-        section.missing("rooms", "the rooms that keys are made for");
-    }
-    rooms
-}
-
 /// What is wrong with the name of a room, and what would do.
 pub(crate) fn room_problem(name: &str) -> Option<(String, &'static str)> {
     if let Err(unusable) = (Request::CheckOut { room: name.to_owned() }).write() {
@@ -245,7 +212,7 @@ fn areas(section: &mut Section, entrances: &mut BTreeSet<String>) -> Vec<PmsArea
     areas
 }
 
-fn audit_doors(section: &mut Section, rooms: &[PmsRoom], joined: bool) -> Vec<AuditDoor> {
+fn audit_doors(section: &mut Section, rooms: &[KeyRoom], joined: bool) -> Vec<AuditDoor> {
     let mut names = BTreeSet::new();
     let mut doors = Vec::new();
     for mut item in section.items("audit_doors", "name", "a list of door names, spelled as at the Salto server") {

@@ -1,9 +1,10 @@
 //! What adapters of key services have in common, whatever they speak.
 
-use lockbridge_protocol::proto::tunnel::InventoryItem;
+use lockbridge_protocol::proto::tunnel::{InventoryItem, ObservedEncoder, ObservedEntrance, inventory_item::Kind};
 use tokio::sync::mpsc;
 
 use super::{Effect, Intake, OperationError, Retry};
+use crate::config::EncoderConfig;
 
 /// Objects handed on at a time.
 const INVENTORY_PIECE: usize = 100;
@@ -42,6 +43,31 @@ pub(super) fn refused(code: &'static str, message: String, retry: Retry) -> Oper
         vendor_text: String::new(),
         effect: Effect::None,
         retry,
+    }
+}
+
+/// A door that nobody but the configuration tells of.
+pub(super) fn entrance(id: &str, name: &str, is_room: bool, with_phones: bool) -> InventoryItem {
+    InventoryItem {
+        external_id: id.to_owned(),
+        display_name: name.to_owned(),
+        kind: Some(Kind::Entrance(ObservedEntrance {
+            can_unlock_with_card: true,
+            can_unlock_with_mobile_key: with_phones,
+            can_belong_to_reservation: is_room,
+            ..ObservedEntrance::default()
+        })),
+        ..InventoryItem::default()
+    }
+}
+
+/// An encoder; no protocol lists them.
+pub(super) fn encoder(configured: &EncoderConfig) -> InventoryItem {
+    InventoryItem {
+        external_id: configured.name.clone(),
+        display_name: configured.display_name.clone(),
+        kind: Some(Kind::Encoder(ObservedEncoder {})),
+        ..InventoryItem::default()
     }
 }
 

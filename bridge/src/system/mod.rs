@@ -13,6 +13,7 @@ mod key;
 mod key_service;
 pub mod salto_pms;
 pub mod salto_space;
+mod turn;
 
 use std::fmt;
 use std::time::Duration;

@@ -94,61 +94,77 @@ impl PmsDesk {
         }
     }
 
-    /// One request to its end.
+    /// One request to its end. Waits first as long as the unknown end of an earlier one holds the line.
     pub async fn ask(&mut self, request: &Request, answer_timeout: Duration) -> Result<Ended, AskError> {
+        self.open().await?;
+        while self.client.held_until().is_some() {
+            // What ends now belongs to nobody: the earlier request was told as unknown.
+            let _earlier = self.turn(request).await;
+            self.open().await?;
+        }
+        let exchange = Exchange::new(request, answer_timeout)?;
+        let begin = wanted(self.client.submit(exchange, self.begun.elapsed())?, request);
+        let mut ended = self.act(begin, request).await;
+        while ended.is_none() && self.client.is_busy() {
+            ended = self.turn(request).await;
+        }
+        Ok(ended.unwrap_or(Ended::Unknown(Doubt::LinkLost)))
+    }
+
+    async fn open(&mut self) -> Result<(), LineError> {
         if self.line.is_none() {
             self.line = Some(self.opener.open().await?);
             self.client.link_up(self.begun.elapsed());
         }
-        let exchange = Exchange::new(request, answer_timeout)?;
-        let action = self.client.submit(exchange, self.begun.elapsed())?;
-        let mut next = Some(wanted(action, request));
+        Ok(())
+    }
+
+    /// Waits for bytes or for the machine's next deadline, and does what it wants then.
+    async fn turn(&mut self, request: &Request) -> Option<Ended> {
+        let line = self.line.as_mut()?;
+        let deadline = self.begun + self.client.deadline()?;
         let mut buffer = [0; 256];
-        loop {
-            while let Some(wish) = next.take() {
-                match wish {
-                    Wanted::Done(ended) => return Ok(ended),
-                    Wanted::Stray(frame) => self.strays.push(frame),
-                    Wanted::Send(bytes) => {
-                        let Some(line) = &mut self.line else { break };
-                        if let Err(error) = line.write(&bytes).await {
-                            self.line = None;
-                            next = self
-                                .client
-                                .link_lost(error.unsent(), self.begun.elapsed())
-                                .map(|it| wanted(it, request));
-                            continue;
-                        }
-                    }
+        match tokio::time::timeout_at(deadline, line.read(&mut buffer)).await {
+            Err(_) => {
+                let mut ended = None;
+                while let Some(action) = self.client.tick(self.begun.elapsed()) {
+                    let wish = wanted(action, request);
+                    ended = self.act(wish, request).await.or(ended);
                 }
-                next = self.client.tick(self.begun.elapsed()).map(|action| wanted(action, request));
+                ended
             }
-            let Some(line) = &mut self.line else { return Ok(Ended::Unknown(Doubt::LinkLost)) };
-            let deadline = self.begun + self.client.deadline().unwrap_or(answer_timeout);
-            match tokio::time::timeout_at(deadline, line.read(&mut buffer)).await {
-                Err(_) => next = self.client.tick(self.begun.elapsed()).map(|action| wanted(action, request)),
-                Ok(Err(_)) => {
-                    self.line = None;
-                    next = self.client.link_lost(0, self.begun.elapsed()).map(|action| wanted(action, request));
+            Ok(Err(_)) => self.lost(0, request),
+            Ok(Ok(read)) => {
+                let (mut ended, mut input) = (None, buffer.get(..read).unwrap_or_default());
+                while let Some(action) = self.client.read(&mut input, self.begun.elapsed()) {
+                    let wish = wanted(action, request);
+                    ended = self.act(wish, request).await.or(ended);
                 }
-                Ok(Ok(read)) => {
-                    let mut input = buffer.get(..read).unwrap_or_default();
-                    while let Some(action) = self.client.read(&mut input, self.begun.elapsed()) {
-                        match wanted(action, request) {
-                            Wanted::Send(bytes) => {
-                                if let Err(error) = line.write(&bytes).await {
-                                    let lost = self.client.link_lost(error.unsent(), self.begun.elapsed());
-                                    next = lost.map(|action| wanted(action, request));
-                                    self.line = None;
-                                    break;
-                                }
-                            }
-                            Wanted::Stray(frame) => self.strays.push(frame),
-                            done @ Wanted::Done(_) => next = Some(done),
-                        }
-                    }
-                }
+                ended
             }
+        }
+    }
+
+    /// Does what the machine wants.
+    async fn act(&mut self, wish: Wanted, request: &Request) -> Option<Ended> {
+        match wish {
+            Wanted::Done(ended) => Some(ended),
+            Wanted::Stray(frame) => {
+                self.strays.push(frame);
+                None
+            }
+            Wanted::Send(bytes) => match self.line.as_mut()?.write(&bytes).await {
+                Ok(()) => None,
+                Err(error) => self.lost(error.unsent(), request),
+            },
+        }
+    }
+
+    fn lost(&mut self, unsent: usize, request: &Request) -> Option<Ended> {
+        self.line = None;
+        match wanted(self.client.link_lost(unsent, self.begun.elapsed())?, request) {
+            Wanted::Done(ended) => Some(ended),
+            Wanted::Send(_) | Wanted::Stray(_) => None,
         }
     }
 }

@@ -15,9 +15,10 @@
 //! [`salto_pms`] is a system of its own, the same server's PMS interface; [`mod@line`] is the line in front of it.
 //!
 //! Parts: [`wire`] (bytes and XML), [`site`] (database, cards, doors, durability), [`ship`] (requests), [`server`] (sockets,
-//! faults, control interface),
+//! control interface), [`mod@fault`] (faults that a test asks for),
 //! [`refusal`] (the vendor's error codes).
 
+pub mod fault;
 pub mod fias;
 pub mod line;
 pub mod refusal;

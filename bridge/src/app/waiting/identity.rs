@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::super::AppError;
 use super::super::doors::Doors;
+use super::super::signals::Signals;
 use super::super::space::{self, SpaceError};
-use super::super::{AppError, Signals};
 use super::Waiting;
 use crate::control::{Answer, Caller, Desk, Request, SecretText, enrollment_refused};
 use crate::health::{Observer, ReasonCode, Scope};

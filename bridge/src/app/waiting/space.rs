@@ -6,8 +6,9 @@
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::super::AppError;
 use super::super::doors::Doors;
-use super::super::{AppError, Signals};
+use super::super::signals::Signals;
 use super::Waiting;
 use crate::control::{Answer, Caller, Desk, Request};
 use crate::health::{Observer, ReasonCode, Scope};

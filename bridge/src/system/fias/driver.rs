@@ -18,12 +18,12 @@ use lockbridge_protocol::fias::session::{CloseReason, Disposition, LinkAction, M
 use lockbridge_protocol::fias::wire::{RecordTicket, Wire, WireEvent};
 use lockbridge_protocol::line::{Checksum, CodePage};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::job::{Board, Job, Outcome};
 use crate::config::{FiasConfig, read_link_key};
 use crate::link::{CodecCounts, Endpoint, Line, LineError, Meter, Opener, Statistics};
+use crate::system::turn::refuse_waiting;
 
 /// Bytes taken from the line at once.
 const READ_BYTES: usize = 4096;
@@ -130,9 +130,7 @@ impl<S: Source> Driver<S> {
                 job = self.jobs.recv() => match job {
                     // Nobody is there: whoever asks is told at once.
                     Some(job) => {
-                        if job.begin() {
-                            answer(job, Outcome::Down("no key service is connected".to_owned()));
-                        }
+                        job.refuse(Outcome::Down("no key service is connected".to_owned()));
                         continue;
                     }
                     None => return,
@@ -234,25 +232,25 @@ impl<S: Source> Driver<S> {
             return;
         }
         if !connection.link.is_alive() {
-            return answer(job, Outcome::Down("the link with the key service is not alive".to_owned()));
+            return job.end(Outcome::Down("the link with the key service is not alive".to_owned()));
         }
-        let id = job.record.kind.id();
+        let id = job.ask.record.kind.id();
         let Some(wanted) = connection.link.wanted(id) else {
-            return answer(job, Outcome::Unusable(format!("the key service did not ask for {id} records")));
+            return job.end(Outcome::Unusable(format!("the key service did not ask for {id} records")));
         };
-        if job.record.kind == KeyRecordKind::Change && !wanted.contains(FieldId::DEPARTURE) {
+        if job.ask.record.kind == KeyRecordKind::Change && !wanted.contains(FieldId::DEPARTURE) {
             let why = format!("the key service did not ask for {} in {id} records", FieldId::DEPARTURE);
-            return answer(job, Outcome::Unusable(why));
+            return job.end(Outcome::Unusable(why));
         }
-        let record = KeyRecord { sent_at: Some(self.moment().local), ..job.record.clone() };
+        let record = KeyRecord { sent_at: Some(self.moment().local), ..job.ask.record.clone() };
         let body = match record.write(Some(wanted), self.config.code_page) {
             Ok(body) => body,
-            Err(error) => return answer(job, Outcome::Unusable(error.to_string())),
+            Err(error) => return job.end(Outcome::Unusable(error.to_string())),
         };
         let now = self.now();
-        let ticket = match self.table.open(&record, now, job.timeout) {
+        let ticket = match self.table.open(&record, now, job.ask.timeout) {
             Ok(ticket) => ticket,
-            Err(refused) => return answer(job, Outcome::NotOpened(refused)),
+            Err(refused) => return job.end(Outcome::NotOpened(refused)),
         };
         match connection.wire.send(&body, Repeat::OnlyIfRefused, now) {
             Ok(sent) => {
@@ -261,7 +259,7 @@ impl<S: Source> Driver<S> {
             }
             Err(error) => {
                 self.table.withdraw(ticket);
-                answer(job, Outcome::NotArrived(error.to_string()));
+                job.end(Outcome::NotArrived(error.to_string()));
             }
         }
     }
@@ -295,7 +293,7 @@ impl<S: Source> Driver<S> {
         match self.table.answer(&key, self.now()) {
             Match::Answer(ticket) => {
                 if let Some(open) = self.open.remove(&ticket) {
-                    answer(open.job, Outcome::Answered(Box::new(key)));
+                    open.job.end(Outcome::Answered(Box::new(key)));
                 }
             }
             // An answer names no request of its own, so believing one for another would be a guess.
@@ -315,7 +313,7 @@ impl<S: Source> Driver<S> {
         if let (Some(ticket), Delivery::Refused) = (found, delivery) {
             self.table.withdraw(ticket);
             if let Some(open) = self.open.remove(&ticket) {
-                answer(open.job, Outcome::NotArrived("the key service refused the record as damaged".to_owned()));
+                open.job.end(Outcome::NotArrived("the key service refused the record as damaged".to_owned()));
             }
         }
     }
@@ -349,7 +347,7 @@ impl<S: Source> Driver<S> {
         self.act(connection, actions);
         for ticket in self.table.tick(now) {
             if let Some(open) = self.open.remove(&ticket) {
-                answer(open.job, Outcome::Unknown("the key service did not answer in time".to_owned()));
+                open.job.end(Outcome::Unknown("the key service did not answer in time".to_owned()));
             }
         }
     }
@@ -369,7 +367,7 @@ impl<S: Source> Driver<S> {
     fn all_unknown(&mut self, why: &str) {
         for ticket in self.table.link_lost(self.now()) {
             if let Some(open) = self.open.remove(&ticket) {
-                answer(open.job, Outcome::Unknown(why.to_owned()));
+                open.job.end(Outcome::Unknown(why.to_owned()));
             }
         }
     }
@@ -380,8 +378,7 @@ impl<S: Source> Driver<S> {
         let end = Instant::now() + UNTRUSTED_PAUSE;
         loop {
             match timeout_at(end, self.jobs.recv()).await {
-                Ok(Some(job)) if job.begin() => answer(job, Outcome::Down(why.to_owned())),
-                Ok(Some(_)) => {}
+                Ok(Some(job)) => job.refuse(Outcome::Down(why.to_owned())),
                 Ok(None) => return ControlFlow::Break(()),
                 Err(_) => return ControlFlow::Continue(()),
             }
@@ -391,14 +388,7 @@ impl<S: Source> Driver<S> {
     /// The line does not open: nobody waits for it in vain.
     fn refuse_waiting(&mut self, why: &str) -> ControlFlow<()> {
         self.board.show(Err(why.to_owned()));
-        loop {
-            match self.jobs.try_recv() {
-                Ok(job) if job.begin() => answer(job, Outcome::Down(why.to_owned())),
-                Ok(_) => {}
-                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
-                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
-            }
-        }
+        refuse_waiting(&mut self.jobs, || Outcome::Down(why.to_owned()))
     }
 
     fn now(&self) -> Duration {
@@ -417,11 +407,6 @@ async fn flush(connection: &mut Connection, line: &mut Line) -> Result<(), (Stri
         line.write(bytes).await.map_err(|error| (error.to_string(), error.unsent()))?;
     }
     Ok(())
-}
-
-/// Whoever asked may be gone; what became of the request is then told by nobody, and the engine has it in doubt.
-fn answer(job: Job, outcome: Outcome) {
-    drop(job.done.send(outcome));
 }
 
 async fn at(base: Instant, deadline: Option<Duration>) {

@@ -29,16 +29,17 @@ use jiff::tz::TimeZone;
 use lockbridge_protocol::fias::code::status;
 use lockbridge_protocol::fias::key::KeyRecord;
 use lockbridge_protocol::fias::key_table::OpenError;
-use lockbridge_protocol::proto::tunnel::{InventoryItem, ObservedEncoder, ObservedEntrance, inventory_item::Kind};
+use lockbridge_protocol::proto::tunnel::InventoryItem;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use self::driver::{Driver, Source};
 use self::errors::{Attempt, INVALID, answered_no, refused, unanswered};
-use self::job::{Board, Job, Outcome, QUEUE};
+use self::job::{Ask, Board, Job, Outcome};
 use self::request::{NoWords, Words};
-use super::key_service::hand_on;
+use super::key_service::{encoder, entrance, hand_on};
+use super::turn::{LEAST_TURN, QUEUE};
 use super::{
     Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed, Probe,
     Retry, UserObservation,
@@ -50,8 +51,6 @@ use crate::link::{Limits, LineStatus, Opener, Statistics};
 const ROOMS_ON_KEY: usize = 33;
 /// Between two requests to an encoder that says it is busy, which proves that nothing began.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// Shortest time that a request has for its turn.
-const LEAST_TURN: Duration = Duration::from_secs(1);
 
 /// One key service.
 #[derive(Debug)]
@@ -129,7 +128,8 @@ impl Fias {
     ) -> Result<KeyRecord, OperationError> {
         loop {
             let may_wait = Instant::now() + BUSY_PAUSE < begin_by;
-            match job::ask(self.jobs(), request.clone(), self.config.answer_timeout, begin_by).await {
+            let ask = Ask { record: request.clone(), timeout: self.config.answer_timeout };
+            match job::ask(self.jobs(), ask, begin_by).await {
                 Outcome::Answered(answer) => match status(&answer.status) {
                     Some(row) if row.is_success => return Ok(*answer),
                     Some(row) if row.code == "BY" && may_wait => sleep(BUSY_PAUSE).await,
@@ -230,24 +230,10 @@ impl Fias {
 
     /// Rooms, further doors and encoders: nobody can be asked for them, so they are what the configuration says.
     fn inventory(&self) -> Vec<InventoryItem> {
-        let entrance = |id: &str, name: &str, is_room: bool| InventoryItem {
-            external_id: id.to_owned(),
-            display_name: name.to_owned(),
-            kind: Some(Kind::Entrance(ObservedEntrance {
-                can_unlock_with_card: true,
-                can_belong_to_reservation: is_room,
-                ..ObservedEntrance::default()
-            })),
-            ..InventoryItem::default()
-        };
-        let rooms = self.config.rooms.iter().map(|room| entrance(&room.entrance, &room.display_name, true));
-        let options = self.config.options.iter().map(|option| entrance(&option.entrance, &option.display_name, false));
-        let encoders = self.config.encoders.iter().map(|encoder| InventoryItem {
-            external_id: encoder.name.clone(),
-            display_name: encoder.display_name.clone(),
-            kind: Some(Kind::Encoder(ObservedEncoder {})),
-            ..InventoryItem::default()
-        });
+        let door = |id: &str, name: &str, is_room| entrance(id, name, is_room, false);
+        let rooms = self.config.rooms.iter().map(|room| door(&room.entrance, &room.display_name, true));
+        let options = self.config.options.iter().map(|option| door(&option.entrance, &option.display_name, false));
+        let encoders = self.config.encoders.iter().map(encoder);
         rooms.chain(options).chain(encoders).collect()
     }
 }

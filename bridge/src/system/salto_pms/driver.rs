@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use lockbridge_protocol::salto_pms::client::{Action, Client, Verdict};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep_until};
 
 use super::job::{Ask, Board, Job, Obstacle, Outcome};
 use crate::config::SaltoPmsConfig;
 use crate::link::{CodecCounts, Line, LineError, Meter, Opener, Statistics};
+use crate::system::turn::refuse_waiting;
 
 /// Bytes taken from the line at once.
 const READ_BYTES: usize = 4096;
@@ -131,7 +131,7 @@ impl<S: Source> Driver<S> {
                 self.act(line, wanted).await
             }
             Err(refused) => {
-                answer(job, Outcome::Refused(refused));
+                job.end(Outcome::Refused(refused));
                 Ok(())
             }
         }
@@ -171,7 +171,7 @@ impl<S: Source> Driver<S> {
 
     fn finish(&mut self, outcome: Outcome) {
         if let Some(job) = self.current.take() {
-            answer(job, outcome);
+            job.end(outcome);
         }
     }
 
@@ -193,14 +193,7 @@ impl<S: Source> Driver<S> {
         let why = format!("{error}. {}", error.remedy());
         tracing::debug!(lock_system = self.lock_system, why, "The line does not open.");
         self.board.show(Obstacle::Down(why.clone()));
-        loop {
-            match self.jobs.try_recv() {
-                Ok(job) if job.begin() => answer(job, Outcome::Down(why.clone())),
-                Ok(_) => {}
-                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
-                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
-            }
-        }
+        refuse_waiting(&mut self.jobs, || Outcome::Down(why.clone()))
     }
 
     /// Figures for health, and what stands in the way of the next request.
@@ -237,11 +230,6 @@ fn wanted(action: Action<'_>) -> Do {
         Action::Done(Verdict::Unknown(why)) => Do::Finish(Outcome::Unknown(why)),
         Action::Late(_) | Action::Unsolicited(_) => Do::Nothing,
     }
-}
-
-/// Whoever asked may be gone; what became of the request is then told by nobody, and the engine has it in doubt.
-fn answer(job: Job, outcome: Outcome) {
-    drop(job.done.send(outcome));
 }
 
 async fn at(base: Instant, deadline: Option<Duration>) {

@@ -35,6 +35,7 @@ pub(super) fn unanswered(attempt: Attempt, doing: &str, outcome: &Outcome) -> Op
         Outcome::Refused(SubmitError::Frame(why)) => (INVALID, why.to_string(), false),
         Outcome::Refused(why) => (UNCATEGORIZED, why.to_string(), false),
         Outcome::Down(why) => (UNREACHABLE, why.clone(), false),
+        Outcome::NotInTime(obstacle) => return not_in_time(doing, obstacle),
         // Not what a request can end with.
         Outcome::Answered(_) | Outcome::Ready => (UNCATEGORIZED, "the answer cannot be read".to_owned(), true),
     };
@@ -50,7 +51,7 @@ pub(super) fn unanswered(attempt: Attempt, doing: &str, outcome: &Outcome) -> Op
 }
 
 /// A request whose turn did not come: certainly nothing was sent.
-pub(super) fn not_in_time(doing: &str, obstacle: &Obstacle) -> OperationError {
+fn not_in_time(doing: &str, obstacle: &Obstacle) -> OperationError {
     let (code, why) = match obstacle {
         Obstacle::Down(why) => (UNREACHABLE, why.clone()),
         Obstacle::Held(until) => {

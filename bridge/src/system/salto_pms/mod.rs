@@ -26,7 +26,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::tz::TimeZone;
-use lockbridge_protocol::proto::tunnel::{InventoryItem, ObservedEncoder, ObservedEntrance, inventory_item::Kind};
+use lockbridge_protocol::proto::tunnel::InventoryItem;
 use lockbridge_protocol::salto_pms::answer::Answer;
 use lockbridge_protocol::salto_pms::client::{Exchange, NotBegun};
 use lockbridge_protocol::salto_pms::limits::ROOMS;
@@ -37,15 +37,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use self::driver::{Driver, Source};
-use self::errors::{Attempt, INVALID, UNCATEGORIZED, answered_no, not_in_time, refused, unanswered};
-use self::job::{Ask, Board, Job, LEAST_TURN, Obstacle, Outcome, QUEUE, Waited};
+use self::errors::{Attempt, INVALID, UNCATEGORIZED, answered_no, refused, unanswered};
+use self::job::{Ask, Board, Job, Obstacle, Outcome};
 use self::request::{NoWords, Words};
-use super::key_service::hand_on;
+use super::key_service::{encoder, entrance, hand_on};
+use super::turn::{LEAST_TURN, QUEUE};
 use super::{
     Description, EffectClass, Intake, KeyService, KeyTarget, LockSystem, Operation, OperationError, Performed,
     PhoneNumber, Probe, Retry, UserObservation,
 };
-use crate::config::{EncoderConfig, SaltoPmsConfig};
+use crate::config::SaltoPmsConfig;
 use crate::link::{LineStatus, Opener, Statistics};
 
 /// The answers that an encoder, or a card, is in use by somebody else: nothing was begun.
@@ -141,9 +142,8 @@ impl SaltoPms {
         loop {
             let ask = Ask::Exchange(Box::new(exchange.clone()));
             let body = match job::ask(self.jobs(), &self.board, ask, begin_by).await {
-                Waited::Ended(Outcome::Answered(body)) => body,
-                Waited::Ended(outcome) => return Err(unanswered(attempt, doing, &outcome)),
-                Waited::NotInTime(obstacle) => return Err(not_in_time(doing, &obstacle)),
+                Outcome::Answered(body) => body,
+                outcome => return Err(unanswered(attempt, doing, &outcome)),
             };
             match Answer::read(request, Message::read(&body), self.config.date_order) {
                 Answer::Refused(refusal) if BUSY.contains(&refusal.code.as_str()) => {
@@ -276,40 +276,20 @@ impl SaltoPms {
         }
         match job::ask(self.jobs(), &self.board, Ask::Enquiry, Instant::now() + self.call_timeout).await {
             // A server that is busy is there.
-            Waited::Ended(Outcome::Ready | Outcome::NotBegun(NotBegun::NotReady))
-            | Waited::NotInTime(Obstacle::Busy | Obstacle::Held(_)) => Ok(Probe::default()),
-            Waited::Ended(outcome) => Err(unanswered(Attempt::Probe, doing, &outcome)),
-            Waited::NotInTime(obstacle) => Err(not_in_time(doing, &obstacle)),
+            Outcome::Ready
+            | Outcome::NotBegun(NotBegun::NotReady)
+            | Outcome::NotInTime(Obstacle::Busy | Obstacle::Held(_)) => Ok(Probe::default()),
+            outcome => Err(unanswered(Attempt::Probe, doing, &outcome)),
         }
     }
 
     /// Rooms, further doors and encoders: nobody can be asked for them, so they are what the configuration says.
     fn inventory(&self) -> Vec<InventoryItem> {
-        let mobile = self.config.mobile_keys;
-        let rooms = self.config.rooms.iter().map(|room| entrance(&room.entrance, &room.display_name, (true, mobile)));
-        let areas = self.config.areas.iter().map(|area| entrance(&area.entrance, &area.display_name, (false, mobile)));
-        let encoders = self.config.encoders.iter().map(|encoder: &EncoderConfig| InventoryItem {
-            external_id: encoder.name.clone(),
-            display_name: encoder.display_name.clone(),
-            kind: Some(Kind::Encoder(ObservedEncoder {})),
-            ..InventoryItem::default()
-        });
+        let door = |id: &str, name: &str, is_room| entrance(id, name, is_room, self.config.mobile_keys);
+        let rooms = self.config.rooms.iter().map(|room| door(&room.entrance, &room.display_name, true));
+        let areas = self.config.areas.iter().map(|area| door(&area.entrance, &area.display_name, false));
+        let encoders = self.config.encoders.iter().map(encoder);
         rooms.chain(areas).chain(encoders).collect()
-    }
-}
-
-/// A door that nobody but the configuration tells of.
-pub fn entrance(id: &str, name: &str, (is_room, with_phones): (bool, bool)) -> InventoryItem {
-    InventoryItem {
-        external_id: id.to_owned(),
-        display_name: name.to_owned(),
-        kind: Some(Kind::Entrance(ObservedEntrance {
-            can_unlock_with_card: true,
-            can_unlock_with_mobile_key: with_phones,
-            can_belong_to_reservation: is_room,
-            ..ObservedEntrance::default()
-        })),
-        ..InventoryItem::default()
     }
 }
 

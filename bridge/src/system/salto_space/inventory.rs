@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lockbridge_protocol::proto::tunnel::inventory_item::Kind;
-use lockbridge_protocol::proto::tunnel::{
-    InventoryItem, ObservedEncoder, ObservedEntrance, ObservedGroup, ObservedUser,
-};
+use lockbridge_protocol::proto::tunnel::{InventoryItem, ObservedEntrance, ObservedGroup, ObservedUser};
 use lockbridge_protocol::ship::call::{ReadDoors, ReadGroups, ReadOnlineStatus, ReadUsers};
 use lockbridge_protocol::ship::entity::{Door, Group, User};
 use lockbridge_protocol::ship::enumeration::CommunicationStatus;
@@ -18,8 +16,7 @@ use super::errors::{Attempt, UNCATEGORIZED, operation_error, refused};
 use super::session::SessionError;
 use super::{SaltoSpace, mapping};
 use crate::config::AccessLevelConfig;
-use crate::system::salto_pms;
-use crate::system::{Intake, OperationError, Retry};
+use crate::system::{Intake, OperationError, Retry, key_service};
 
 const UNEXPECTED_ELEMENTS: i64 = 501;
 
@@ -45,16 +42,7 @@ impl SaltoSpace {
             hand_on(&intake, self.rooms_beside(&listed)).await?;
             self.scan_groups(&zones, &intake).await?;
             self.scan_users(&intake).await?;
-            hand_on(
-                &intake,
-                self.config.encoders.iter().map(|encoder| InventoryItem {
-                    external_id: encoder.name.clone(),
-                    display_name: encoder.display_name.clone(),
-                    kind: Some(Kind::Encoder(ObservedEncoder {})),
-                    ..InventoryItem::default()
-                }),
-            )
-            .await?;
+            hand_on(&intake, self.config.encoders.iter().map(key_service::encoder)).await?;
             intake.send(Intake::ScanComplete).await.map_err(|_| Stop::Closed)
         }
         .await;
@@ -99,7 +87,7 @@ impl SaltoSpace {
         }
         let mobile = pms.is_some_and(|pms| pms.mobile_keys);
         let rooms = pms.into_iter().flat_map(|pms| &pms.rooms).filter(|room| !listed.contains(&room.entrance));
-        rooms.map(move |room| salto_pms::entrance(&room.entrance, &room.display_name, (true, mobile)))
+        rooms.map(move |room| key_service::entrance(&room.entrance, &room.display_name, true, mobile))
     }
 
     /// Communication state of online doors, by *name*, for that is how the server lists them. Servers without online doors

@@ -1,8 +1,8 @@
-//! Faults that a test asks for, each for the next few requests it fits.
-
-use std::sync::{Mutex, PoisonError};
+//! What can go wrong at a Salto server on demand.
 
 use serde::{Deserialize, Serialize};
+
+use crate::simulator::fault;
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,9 @@ pub enum Stage {
     Encoder,
 }
 
-impl FaultKind {
+impl fault::FaultKind for FaultKind {
+    type Stage = Stage;
+
     fn stage(&self) -> Stage {
         match self {
             Self::SilentEnquiry => Stage::Enquiry,
@@ -75,68 +77,7 @@ impl FaultKind {
     }
 }
 
-/// A fault and whom it hits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// What goes wrong.
-    #[serde(flatten)]
-    pub kind: FaultKind,
-    /// Only this command (`CN`, `CC`, ...); without: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// Only this encoder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoder: Option<String>,
-    /// How many times.
-    #[serde(default = "once")]
-    pub times: u32,
-}
-
-fn once() -> u32 {
-    1
-}
-
-/// The faults still to come, in the order they were asked for.
-#[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Fault>>);
-
-impl Faults {
-    /// Asks for a fault.
-    pub fn add(&self, fault: Fault) {
-        if fault.times > 0 {
-            self.lock().push(fault);
-        }
-    }
-
-    /// Forgets all; returns how many there were.
-    pub fn clear(&self) -> usize {
-        std::mem::take(&mut *self.lock()).len()
-    }
-
-    /// The faults still to come.
-    pub fn list(&self) -> Vec<Fault> {
-        self.lock().clone()
-    }
-
-    /// Uses up one fault of a stage that fits.
-    pub fn take(&self, stage: Stage, request: &str, encoder: Option<&str>) -> Option<FaultKind> {
-        let mut faults = self.lock();
-        let fits = |fault: &Fault| {
-            fault.kind.stage() == stage
-                && fault.request.as_deref().is_none_or(|wanted| wanted == request)
-                && fault.encoder.as_deref().is_none_or(|wanted| Some(wanted) == encoder)
-        };
-        let index = faults.iter().position(fits)?;
-        let fault = faults.get_mut(index)?;
-        fault.times = fault.times.saturating_sub(1);
-        let (kind, is_spent) = (fault.kind.clone(), fault.times == 0);
-        if is_spent {
-            faults.remove(index);
-        }
-        Some(kind)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// A fault that a test asks for.
+pub type Fault = fault::Fault<FaultKind>;
+/// Those still to come.
+pub type Faults = fault::Faults<FaultKind>;

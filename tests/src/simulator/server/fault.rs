@@ -1,10 +1,8 @@
-//! Faults that a test asks for, each for the next few requests of a name.
-
-use std::sync::Mutex;
+//! What can go wrong at a SHIP server on demand.
 
 use serde::{Deserialize, Serialize};
 
-use super::lock;
+use crate::simulator::fault;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +37,10 @@ pub enum FaultKind {
     CardLifted,
 }
 
-impl FaultKind {
-    fn stage(self) -> Stage {
+impl fault::FaultKind for FaultKind {
+    type Stage = Stage;
+
+    fn stage(&self) -> Stage {
         match self {
             Self::Delay { .. } => Stage::Delay,
             Self::EncoderBusy | Self::EncoderUnplugged | Self::NoCard | Self::WrongBlank | Self::CardLifted => {
@@ -62,84 +62,7 @@ pub enum Stage {
     Encoder,
 }
 
-/// A fault and whom it hits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// What goes wrong.
-    #[serde(flatten)]
-    pub kind: FaultKind,
-    /// Only this request name; without: any request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// Only this encoder (encoder faults).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoder: Option<String>,
-    /// How many requests.
-    #[serde(default = "once")]
-    pub times: u32,
-}
-
-fn once() -> u32 {
-    1
-}
-
-/// The faults still to come, in the order they were asked for.
-#[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Fault>>);
-
-impl Faults {
-    /// Asks for a fault.
-    pub fn add(&self, fault: Fault) {
-        if fault.times > 0 {
-            lock(&self.0).push(fault);
-        }
-    }
-
-    /// Forgets all faults; returns how many there were.
-    pub fn clear(&self) -> usize {
-        std::mem::take(&mut *lock(&self.0)).len()
-    }
-
-    /// The faults still to come.
-    pub fn list(&self) -> Vec<Fault> {
-        lock(&self.0).clone()
-    }
-
-    /// Uses up one fault of a stage that hits this request.
-    pub fn take(&self, stage: Stage, request: &str, encoder: Option<&str>) -> Option<FaultKind> {
-        let mut faults = lock(&self.0);
-        let hits = |fault: &Fault| {
-            fault.kind.stage() == stage
-                && fault.request.as_deref().is_none_or(|name| name == request)
-                && fault.encoder.as_deref().is_none_or(|name| Some(name) == encoder)
-        };
-        let index = faults.iter().position(hits)?;
-        let fault = faults.get_mut(index)?;
-        fault.times -= 1;
-        let kind = fault.kind;
-        if fault.times == 0 {
-            faults.remove(index);
-        }
-        Some(kind)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_hits_only_its_request_and_only_so_often() {
-        let faults = Faults::default();
-        let fault = r#"{"kind":"refuse","code":201,"request":"SaltoDBUser.Update","times":2}"#;
-        faults.add(serde_json::from_str(fault).unwrap());
-        assert_eq!(faults.take(Stage::Answer, "GetInfo", None), None);
-        assert_eq!(faults.take(Stage::Delay, "SaltoDBUser.Update", None), None);
-        for _ in 0..2 {
-            let taken = faults.take(Stage::Answer, "SaltoDBUser.Update", None);
-            assert_eq!(taken, Some(FaultKind::Refuse { code: 201 }));
-        }
-        assert_eq!(faults.take(Stage::Answer, "SaltoDBUser.Update", None), None);
-        assert!(faults.list().is_empty());
-    }
-}
+/// A fault that a test asks for.
+pub type Fault = fault::Fault<FaultKind>;
+/// Those still to come.
+pub type Faults = fault::Faults<FaultKind>;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use lockbridge_protocol::line::Checksum;
+use lockbridge_protocol::proto::tunnel::inventory_item::Kind;
 use lockbridge_protocol::salto_pms::answer::Refusal;
 use lockbridge_protocol::salto_pms::audit::DateOrder;
 use lockbridge_protocol::salto_pms::card::{CardRead, CopyNumber, GuestCard};
