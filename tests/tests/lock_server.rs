@@ -112,6 +112,38 @@ async fn while_the_lock_server_is_down_people_hear_it_at_once_and_grants_wait() 
     Ok(())
 }
 
+#[tokio::test]
+async fn of_a_lock_server_that_was_not_heard_since_the_start_nothing_is_claimed() -> Result<()> {
+    let options = SiteOptions { lock_system: "call_timeout_s = 60".to_owned(), ..SiteOptions::default() };
+    let mut site = Site::open(options).await?;
+    site.enroll().await?;
+    site.simulator.post("/faults", json!({ "kind": "never_answer", "times": 1000 })).await?;
+    site.start_bridge().await?;
+    let reason = site.wait_for_reason("lock_connecting", BACK).await?;
+    assert_eq!(reason["scope"], "lock_system:main");
+    // The cloud hears of the bridge, and of this lock system neither good nor bad.
+    site.wait_for_cloud(BACK).await?;
+    let status = site.status().await?;
+    assert_eq!(
+        (&status["lock_systems"][0]["reachable"], &status["state"]),
+        (&Value::Null, &json!("unready")),
+        "{status}"
+    );
+    let (code, stdout, stderr) = site.bridge_command(&["status"]).await?;
+    assert_eq!(code, 1, "{stdout}{stderr}");
+    assert!(stdout.contains("lock system  main (salto_space): has not answered yet"), "{stdout}");
+    assert_eq!(system_errors(&site).await?, [""; 0]);
+
+    site.kill_simulator().await?;
+    site.wait_for_reason("lock_server", BACK).await?;
+    let status = site.status().await?;
+    assert_eq!(status["lock_systems"][0]["reachable"], false, "{status}");
+    site.restart_simulator().await?;
+    let status = site.wait_for_status("the lock server is heard", BACK, |status| status["state"] == "ready").await?;
+    assert_eq!(status["lock_systems"][0]["reachable"], true, "{status}");
+    Ok(())
+}
+
 /// A file that only its owner reads.
 fn secret(folder: &TempDir, name: &str, text: &str) -> Result<String> {
     use std::os::unix::fs::PermissionsExt;

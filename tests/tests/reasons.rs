@@ -18,7 +18,7 @@ const WRITE_USER: &str = "SaltoDBUser.InsertOrUpdate";
 const TOLD: Duration = Duration::from_secs(45);
 
 /// Code, file and test that provokes it.
-const PROVOKED: [(&str, &str, &str); 33] = [
+const PROVOKED: [(&str, &str, &str); 34] = [
     ("connecting", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("dns", "tests/tests/reasons.rs", "ways_to_the_cloud_that_fail_are_told_apart"),
     ("internet", "tests/tests/operation.rs", "without_the_cloud_the_bridge_is_live_and_ready_and_says_what_is_missing"),
@@ -37,6 +37,11 @@ const PROVOKED: [(&str, &str, &str); 33] = [
         "clock_untrusted",
         "bridge/src/tunnel/tests/waiting.rs",
         "a_clock_that_is_far_off_is_not_trusted_until_it_is_right",
+    ),
+    (
+        "lock_connecting",
+        "tests/tests/lock_server.rs",
+        "of_a_lock_server_that_was_not_heard_since_the_start_nothing_is_claimed",
     ),
     (
         "lock_server",

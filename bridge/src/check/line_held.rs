@@ -54,6 +54,7 @@ pub(super) fn look(snapshot: &Value, held: &Held<'_>) -> Option<Verdict> {
         count("discarded_bytes"),
         count("reconnects")
     );
+    let heard = Heard { bytes: count("received_bytes"), discarded: count("discarded_bytes"), frames, damaged, refused };
     let reason = held.reason(snapshot);
     let told = |what: &str| match reason {
         Some((message, _)) => format!("{what}: {message}; {figures}"),
@@ -70,10 +71,10 @@ pub(super) fn look(snapshot: &Value, held: &Held<'_>) -> Option<Verdict> {
         let remedy = "Look at `lockbridge status`: the reason of the lock system says what is wrong with the line.";
         Verdict::failed(told("the daemon has no line"), reason.map_or(remedy, |(_, remedy)| remedy))
     } else if held.has_link && held.is_down(snapshot) {
-        let (what, remedy) = silent(count("received_bytes"), frames, damaged, refused);
+        let (what, remedy) = heard.missing();
         Verdict::failed(told(what), remedy)
     } else if held.has_link && frames == 0 {
-        let (what, remedy) = silent(count("received_bytes"), frames, damaged, refused);
+        let (what, remedy) = heard.missing();
         Verdict::warning(format!("so far {what}; {figures}"), remedy)
     } else if damaged.saturating_mul(DAMAGED) > frames {
         let remedy =
@@ -84,22 +85,38 @@ pub(super) fn look(snapshot: &Value, held: &Held<'_>) -> Option<Verdict> {
     })
 }
 
-/// What is wrong with an open line whose link is not alive, and the next step.
-fn silent(bytes: u64, frames: u64, damaged: u64, refused: u64) -> (&'static str, &'static str) {
-    if bytes == 0 {
-        let remedy = "Check that the other end runs and its interface is switched on; on a serial line also the cable \
-                      (crossed) and the speed.";
-        ("nothing was heard from the other end", remedy)
-    } else if damaged > 0 || (refused > 0 && frames == 0) {
-        ("records are refused as damaged", "Set `checksum` as at the other end; if it fits, check the cable.")
-    } else if frames == 0 {
-        let remedy = "On a serial line set `baud`, `data_bits`, `parity` and `stop_bits` as at the other end. On TCP another \
-                      service is there.";
-        ("what came was no record", remedy)
-    } else {
-        let remedy = "Stop the daemon and run `lockbridge check --only line`: it names a wrong setting; look at the log of \
-                      the other end too.";
-        ("records come, and the link is not alive", remedy)
+/// What came over an open line, counted by the daemon.
+struct Heard {
+    bytes: u64,
+    discarded: u64,
+    frames: u64,
+    damaged: u64,
+    refused: u64,
+}
+
+impl Heard {
+    /// What is wrong with a line whose link is not alive, and the next step.
+    fn missing(&self) -> (&'static str, &'static str) {
+        let settings = "On a serial line set `baud`, `data_bits`, `parity` and `stop_bits` as at the other end. On TCP another \
+                        service is there.";
+        match *self {
+            Self { bytes: 0, .. } => {
+                let remedy = "Check that the other end runs and its interface is switched on; on a serial line also the cable \
+                              (crossed) and the speed.";
+                ("nothing was heard from the other end", remedy)
+            }
+            Self { damaged: 1.., .. } | Self { frames: 0, refused: 1.., .. } => {
+                ("records are refused as damaged", "Set `checksum` as at the other end; if it fits, check the cable.")
+            }
+            // The beginning of a record, or a control byte: a wrong speed can look like either, and so can the first moment.
+            Self { frames: 0, discarded: 0, .. } => ("no whole record has come", settings),
+            Self { frames: 0, .. } => ("what came was no record", settings),
+            _ => {
+                let remedy = "Stop the daemon and run `lockbridge check --only line`: it names a wrong setting; look at the log \
+                              of the other end too.";
+                ("records come, and the link is not alive", remedy)
+            }
+        }
     }
 }
 
@@ -135,7 +152,8 @@ mod tests {
         };
         for (line, told) in [
             (json!({}), "nothing was heard"),
-            (json!({ "received_bytes": 9 }), "no record"),
+            (json!({ "received_bytes": 9 }), "no whole record"),
+            (json!({ "received_bytes": 9, "discarded_bytes": 8 }), "was no record"),
             (json!({ "received_bytes": 9, "refusals": 4 }), "damaged"),
             (json!({ "received_bytes": 90, "frames": 3, "checksum_errors": 2 }), "damaged"),
             (json!({ "received_bytes": 90, "frames": 3 }), "records come"),

@@ -16,7 +16,10 @@ const HOPS: [(&str, &[&str]); 9] = [
     ("TLS", &["tls_intercepted", "tls"]),
     ("cloud", &["hub_refused", "hub_silent", "clock", "clock_untrusted"]),
     ("identity", &["not_enrolled", "identity", "quarantine"]),
-    ("lock server", &["lock_server", "lock_login", "lock_licence", "lock_protocol", "lock_clock", "lock_line"]),
+    (
+        "lock server",
+        &["lock_connecting", "lock_server", "lock_login", "lock_licence", "lock_protocol", "lock_clock", "lock_line"],
+    ),
     ("encoder", &["encoder"]),
     ("disk", &["disk", "disk_low", "journal_damaged", "state_in_memory", "state_rebuilt", "inbox_full", "outbox_full"]),
     ("doubt", &["doubt", "lane_gap"]),
@@ -122,7 +125,11 @@ fn hops(snapshot: &Value) -> Vec<String> {
 fn systems(snapshot: &Value) -> Vec<String> {
     let systems = snapshot["lock_systems"].as_array().into_iter().flatten();
     let line = |system: &Value| {
-        let state = if system["reachable"] == true { "reachable" } else { "NOT REACHABLE" };
+        let state = match system["reachable"].as_bool() {
+            Some(true) => "reachable",
+            Some(false) => "NOT REACHABLE",
+            None => "has not answered yet",
+        };
         format!("lock system  {} ({}): {state}", word(&system["name"]), word(&system["kind"]))
     };
     systems.map(line).collect()

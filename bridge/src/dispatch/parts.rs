@@ -19,7 +19,7 @@ use super::{EngineHandle, OutboxReader, TunnelFeed};
 use crate::clock::Clock;
 use crate::config::LockSystemConfig;
 use crate::grant::Catalog;
-use crate::health::Health;
+use crate::health::{Health, ReasonCode, Scope};
 use crate::history::History;
 use crate::limits::ENGINE_QUEUE;
 use crate::seal::Sealer;
@@ -84,6 +84,9 @@ pub fn build(
             reread_events: Arc::clone(&reread_events),
         });
         let name = config.name.clone();
+        // The first probe takes it away, or puts what it found in its place.
+        let asked = format!("`{name}` is asked");
+        parts.health.raise(Scope::LockSystem(name.clone()), ReasonCode::LockConnecting, asked);
         let system = System {
             config,
             adapter,

@@ -44,7 +44,8 @@ impl ReasonCode {
             Self::Connecting | Self::HubRefused | Self::HubSilent => Hop::Cloud,
             Self::NotEnrolled | Self::Identity | Self::Quarantine => Hop::Identity,
             Self::Clock | Self::ClockUntrusted => Hop::Clock,
-            Self::LockServer
+            Self::LockConnecting
+            | Self::LockServer
             | Self::LockLogin
             | Self::LockLicence
             | Self::LockProtocol

@@ -67,6 +67,7 @@ reason_codes! {
     Identity = "identity", "The identity of this bridge is expired, revoked or unreadable.", "Enroll again with a fresh token.";
     Clock = "clock", "The clock of this machine differs from the cloud's.", "Set up time synchronisation (systemd-timesyncd or chrony).";
     ClockUntrusted = "clock_untrusted", "The clock of this machine is so wrong that no dates are written: no grants, no cards, only revokes.", "Set the clock; set up time synchronisation (systemd-timesyncd or chrony).";
+    LockConnecting = "lock_connecting", "The lock server has not answered since the start.", "Wait a minute; another reason appears if it fails.";
     LockServer = "lock_server", "The lock server does not answer.", "Check that its service runs and that host and port in the configuration are right.";
     LockLogin = "lock_login", "The lock server refuses our credentials.", "Check user, password or key of this lock system; then reload.";
     LockLicence = "lock_licence", "The lock server's licence does not cover what was asked.", "Ask the lock system's installer for the licence named in the message.";

@@ -71,8 +71,8 @@ pub struct LockSystemStatus {
     pub name: String,
     /// `salto_space`, ...
     pub kind: &'static str,
-    /// It answered the last probe and accepted us.
-    pub reachable: bool,
+    /// It answered the last probe and accepted us. `None`: it was not heard since the start, and nothing is known.
+    pub reachable: Option<bool>,
 }
 
 /// The journal and the disk under it.
@@ -216,7 +216,7 @@ impl Observer {
             })
             .collect();
         let reasons = self.reasons();
-        let serves = lock_systems.iter().any(|system| system.reachable);
+        let serves = lock_systems.iter().any(|system| system.reachable == Some(true));
         let state = match (&engine, serves, self.blocked()) {
             (None, _, _) | (_, false, _) | (_, _, true) => State::Unready,
             _ if reasons.is_empty() => State::Ready,
@@ -271,11 +271,14 @@ impl Observer {
         &self.parts.health
     }
 
-    fn reachable(&self, system: &str) -> bool {
+    fn reachable(&self, system: &str) -> Option<bool> {
         let scope = Scope::LockSystem(system.to_owned());
-        [ReasonCode::LockServer, ReasonCode::LockLogin, ReasonCode::LockProtocol]
-            .iter()
-            .all(|code| !self.parts.health.holds(&scope, *code))
+        let holds = |code: &ReasonCode| self.parts.health.holds(&scope, *code);
+        // Without an engine nobody asks it.
+        if self.engine().is_none() || holds(&ReasonCode::LockConnecting) {
+            return None;
+        }
+        Some(![ReasonCode::LockServer, ReasonCode::LockLogin, ReasonCode::LockProtocol].iter().any(holds))
     }
 
     /// Reasons of this machine that stop work although a lock system answers (rule L1).

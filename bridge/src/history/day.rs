@@ -28,8 +28,8 @@ const COLUMNS: [&str; 10] = [
 pub struct Sample {
     /// A session with the cloud is open.
     pub link_up: bool,
-    /// By lock system in the order of the configuration; those after the 32nd are not told apart.
-    pub systems_up: Vec<bool>,
+    /// By lock system in the order of the configuration, `None` where it is not known; those after the 32nd are not told apart.
+    pub systems_up: Vec<Option<bool>>,
     /// Commands that wait.
     pub queued: u64,
     /// Commands in doubt.
@@ -87,6 +87,7 @@ impl Day {
         let link = if sample.link_up { &mut minute.link_up_ms } else { &mut minute.link_down_ms };
         *link = link.saturating_add(elapsed);
         for (index, up) in sample.systems_up.iter().enumerate() {
+            let Some(up) = up else { continue };
             let bit = 1 << index.min(31);
             *(if *up { &mut minute.systems_up } else { &mut minute.systems_down }) |= bit;
         }

@@ -141,8 +141,12 @@ fn a_long_story_keeps_its_beginning_and_its_end() {
 #[test]
 fn minutes_tell_the_hops_and_the_work() {
     let history = History::default();
-    let sample =
-        |link_up, second: bool, queued| Sample { link_up, systems_up: vec![true, second], queued, in_doubt: 0 };
+    let sample = |link_up, second: bool, queued| Sample {
+        link_up,
+        systems_up: vec![Some(true), Some(second), None],
+        queued,
+        in_doubt: 0,
+    };
     let second = Duration::from_secs(1);
     history.sample(&sample(true, true, 3), NOW, second);
     history.sample(&sample(false, true, 9), NOW + 1000, second);

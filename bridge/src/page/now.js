@@ -20,7 +20,7 @@ const STOPPING = new Set(["identity", "disk", "draining", "quarantine", "policy"
 /** One line for guests and staff. */
 function meaning(status) {
   const holds = (hop) => status.reasons.some((reason) => reason.hop === hop);
-  const servers = status.lock_systems.filter((system) => !system.reachable);
+  const servers = status.lock_systems.filter((system) => system.reachable === false);
   if (status.reasons.some((reason) => reason.code === "not_enrolled")) return "This bridge waits for its token.";
   if (status.engine === null) return "The daemon runs, but its engine does not answer.";
   if (servers.length > 0 && servers.length === status.lock_systems.length) {
@@ -67,10 +67,9 @@ function hopsOf(status, now) {
   ];
   for (const system of status.lock_systems) {
     const reasons = status.reasons.filter((reason) => reason.scope === `lock_system:${system.name}`);
-    hops.push({
-      name: `Lock system ${system.name}`, reasons, level: worst(reasons, system.reachable ? "ok" : "stop"),
-      text: system.reachable ? "Answers and accepts us." : "Not reachable.",
-    });
+    const [calm, text] = system.reachable === null ? ["unknown", "Has not answered yet."]
+      : system.reachable ? ["ok", "Answers and accepts us."] : ["stop", "Not reachable."];
+    hops.push({ name: `Lock system ${system.name}`, reasons, level: worst(reasons, calm), text });
   }
   const encoders = of("encoder");
   hops.push({

@@ -119,8 +119,13 @@ pub async fn run(health: Health, clock: std::sync::Arc<dyn Clock>, stop: Cancell
 fn say(line: &Line) {
     match line {
         // The ordinary course of a start and a stop.
-        Line::Begins { code: code @ (ReasonCode::Connecting | ReasonCode::Draining), message, .. } => {
-            tracing::info!(reason = code.code(), "{} {message}", code.sentence());
+        Line::Begins {
+            scope,
+            code: code @ (ReasonCode::Connecting | ReasonCode::LockConnecting | ReasonCode::Draining),
+            message,
+            ..
+        } => {
+            tracing::info!(reason = code.code(), scope = place(scope), "{} {message}", code.sentence());
         }
         Line::Begins { scope, code, message, left_out: 0 } => {
             tracing::warn!(reason = code.code(), scope = place(scope), "{} {message}", code.sentence());

@@ -62,17 +62,21 @@ impl Site {
     ) -> HealthReport {
         let reasons = health.reasons();
         let of = |scope: &Scope| reasons.iter().filter(move |reason| reason.scope == *scope).collect::<Vec<_>>();
-        let lock_systems = self.lock_systems.iter().map(|system| {
+        let lock_systems = self.lock_systems.iter().filter_map(|system| {
             let held = of(&Scope::LockSystem(system.lock_system.clone()));
             let holds = |code| held.iter().any(|reason| reason.code == code);
+            // Not heard since the start: what the cloud knew of it before is the best that anybody knows.
+            if holds(ReasonCode::LockConnecting) {
+                return None;
+            }
             let reachable = !holds(ReasonCode::LockServer);
-            LockSystemHealth {
+            Some(LockSystemHealth {
                 lock_system: system.lock_system.clone(),
                 reachable,
                 logged_in: reachable && !holds(ReasonCode::LockLogin),
                 reason: held.first().map(|reason| on_wire(reason)),
                 inventory_at_ms: inventory_at.get(&system.lock_system).copied().unwrap_or_default(),
-            }
+            })
         });
         let others = reasons.iter().filter(|reason| !matches!(reason.scope, Scope::LockSystem(_)));
         HealthReport {

@@ -52,10 +52,15 @@ fn bridge(text: &mut Exposition, snapshot: &Snapshot) {
 fn hops(text: &mut Exposition, snapshot: &Snapshot) {
     let connected = u8::from(snapshot.cloud.connected);
     text.value("lockbridge_cloud_connected", "1 while a session with the cloud is open.", connected);
-    text.gauge("lockbridge_lock_system_reachable", "1 while the lock server answers and accepts us.");
+    text.gauge(
+        "lockbridge_lock_system_reachable",
+        "1 while the lock server answers and accepts us; absent until it was asked.",
+    );
     for system in &snapshot.lock_systems {
         let labels = [("lock_system", system.name.as_str()), ("kind", system.kind)];
-        text.sample("lockbridge_lock_system_reachable", &labels, u8::from(system.reachable));
+        if let Some(reachable) = system.reachable {
+            text.sample("lockbridge_lock_system_reachable", &labels, u8::from(reachable));
+        }
     }
     let help = "When the certificate in use ends, seconds since the epoch.";
     text.value("lockbridge_certificate_expiry_timestamp_seconds", help, snapshot.certificate_not_after);

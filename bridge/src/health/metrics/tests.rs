@@ -12,7 +12,10 @@ fn snapshot() -> Snapshot {
         now_ms: 90_500,
         bridge: BridgeStatus { version: "1.2.3", started_ms: 5_250, ..BridgeStatus::default() },
         cloud: TunnelStatus { connected: true, ..TunnelStatus::default() },
-        lock_systems: vec![LockSystemStatus { name: "a\"b".into(), kind: "salto_space", reachable: false }],
+        lock_systems: vec![
+            LockSystemStatus { name: "a\"b".into(), kind: "salto_space", reachable: Some(false) },
+            LockSystemStatus { name: "not asked".into(), kind: "salto_space", reachable: None },
+        ],
         lines: vec![line()],
         engine: Some(EngineStatus {
             queued: 7,
@@ -72,6 +75,7 @@ fn what_is_known_stands_in_the_scrape() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
+    assert!(!text.contains("not asked"), "nothing is claimed of a lock system that was not heard:\n{text}");
     let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
     assert!(resident.and_then(|bytes| bytes.parse::<u64>().ok()).is_some_and(|bytes| bytes > 100_000));
     for name in ["process_cpu_seconds_total", "process_open_fds", "process_max_fds"] {
