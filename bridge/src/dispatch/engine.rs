@@ -95,6 +95,7 @@ pub(super) struct System {
     pub(super) catalog: Catalog,
     /// `None`: not probed yet.
     pub(super) reachable: Option<bool>,
+    /// Why, when it is not known to be reachable; for people.
     pub(super) unreachable: String,
     pub(super) leases: BTreeSet<String>,
     /// Since when the last job at an encoder is over: its card may still lie there.

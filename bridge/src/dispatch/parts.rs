@@ -92,7 +92,7 @@ pub fn build(
             adapter,
             catalog: Catalog::default(),
             reachable: None,
-            unreachable: String::new(),
+            unreachable: "not heard since the start".to_owned(),
             leases: std::collections::BTreeSet::new(),
             freed: BTreeMap::new(),
             rooms_held: std::collections::BTreeSet::new(),
