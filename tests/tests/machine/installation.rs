@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use lockbridge_tests::harness::guest::{self, Directory};
+use lockbridge_tests::harness::until;
 use lockbridge_tests::machine::HOST;
 use serde_json::json;
 
-use super::house::{CLOUD, ENCODER, FIRST, House, SECOND, ready, say, transcript};
+use super::house::{CLOUD, ENCODER, FIRST, House, SECOND, SOON, ready, say, transcript};
 
 /// Beside the answers of `setup`: what only a test needs, a small disk and quick looks.
 const QUICK: &str = "[storage]
@@ -65,8 +66,12 @@ pub(super) async fn set_up(house: &mut House) -> Result<()> {
     say(&format!("enrolled and mirrored in {:?}", begun.elapsed()));
     house.directory = Some(Directory::read(&house.site).await?);
     ready(machine, "ready").await?;
-    let sentence = machine.property("StatusText").await?;
-    ensure!(sentence.starts_with("Works"), "{sentence}");
+    // Told a moment after the change: reasons come in bursts.
+    until("systemd's word that it works", SOON, async || {
+        let sentence = machine.property("StatusText").await.map_err(|error| format!("{error:#}"))?;
+        if sentence.starts_with("Works") { Ok(()) } else { Err(sentence) }
+    })
+    .await?;
     // The key of the state came sealed; nothing of it lies in the state directory.
     ensure!(machine.run(&["test", "-e", "/var/lib/lockbridge/state.key"]).await?.code != 0);
     let owner = machine.shell("stat -c '%U:%G %a' /var/lib/lockbridge").await?;
