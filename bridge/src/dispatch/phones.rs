@@ -9,7 +9,7 @@ use lockbridge_protocol::proto::tunnel::{CommandError, Evidence, KeyOperation, M
 use super::keys::{self, KeyAttempt};
 use super::work::{Change, Context, Fate, Prepared, Steps, error, work};
 use crate::grant::{Credential, Grant, Holder};
-use crate::system::{EffectClass, KeyService, KeyTarget, Operation, PhoneNumber};
+use crate::system::{EffectClass, KeyService, Operation, PhoneNumber};
 
 /// A key that is due.
 struct Due {
@@ -90,17 +90,9 @@ fn due(context: &Context<'_>, holder: &Holder, grant: Option<&Grant>, keys: &Key
         // The phone holds one stay at a time, and that of another grant lasts.
         return Err(Not::Before(planned.window.ends_at_ms.unwrap_or(i64::MAX)));
     }
-    let key = KeyTarget {
-        kind,
-        rooms: planned.rooms.clone(),
-        areas: planned.areas.clone(),
-        window: Some(planned.window),
-        stay: planned.stay.clone(),
-        mark: context.mark.clone(),
-    };
     Ok(Due {
         phone: PhoneNumber(phone),
-        attempt: KeyAttempt { stay: planned.stay, key, phone_credential: id.to_owned() },
+        attempt: KeyAttempt::of(context, &planned, kind, id.to_owned()),
         granted: planned.rooms.into_iter().chain(planned.areas).collect(),
         missing: planned.missing.into_iter().collect(),
     })

@@ -125,3 +125,39 @@ fn on_wire(reason: &Reason) -> HealthReason {
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
     HealthReason { code: reason.code.code().to_owned(), message, since_ms: reason.since_ms }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn of_a_lock_system_that_was_not_heard_yet_the_cloud_is_told_nothing() {
+        let description = |name: &str| Description {
+            lock_system: name.into(),
+            kind: "salto_space",
+            display_name: "Tower".into(),
+            time_zone: "UTC".into(),
+            keeps_people: true,
+            keys: None,
+        };
+        let lock_systems = ["asked", "away", "locked", "well"].map(description).into();
+        let site = Site { bridge_id: "b".into(), software_version: "1".into(), lock_systems, boot_nonce: [0; 16] };
+        let health = Health::new(Arc::new(ManualClock::at(1)));
+        for (name, code) in [
+            ("asked", ReasonCode::LockConnecting),
+            ("away", ReasonCode::LockServer),
+            ("locked", ReasonCode::LockLogin),
+            ("well", ReasonCode::LockClock),
+        ] {
+            health.raise(Scope::LockSystem(name.into()), code, "because");
+        }
+        let report = site.health(&health, &BTreeMap::new(), &TunnelFeed::default());
+        let told = report.lock_systems.iter().map(|it| (it.lock_system.as_str(), it.reachable, it.logged_in));
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, [("away", false, false), ("locked", true, false), ("well", true, true)]);
+        assert_eq!(report.reasons, [], "what is wrong with a lock system stands with it alone");
+    }
+}

@@ -295,6 +295,7 @@ pub struct HubHeartbeat {
 /// What holds now, sent after Welcome, on every change, and every minute. Not kept: the next one replaces it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HealthReport {
+    /// one not named was not heard since the start: what was known of it stays
     #[prost(message, repeated, tag = "1")]
     pub lock_systems: ::prost::alloc::vec::Vec<LockSystemHealth>,
     /// of the bridge as a whole

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::work::Change;
-use crate::grant::{Credential, Holder, RoomEdit, RoomKey};
+use super::super::work::{Change, Context};
+use crate::grant::{Credential, Holder, PlannedKey, RoomEdit, RoomKey};
 use crate::system::{KeyKind, KeyTarget};
 
 /// What a key was asked to be, kept with the intent: a card that is read later is compared with it.
@@ -19,6 +19,24 @@ pub(in crate::dispatch) struct KeyAttempt {
 }
 
 impl KeyAttempt {
+    /// The planned key as a new one or a copy; `phone_credential`: where it goes to a phone.
+    pub(in crate::dispatch) fn of(
+        context: &Context<'_>,
+        planned: &PlannedKey,
+        kind: KeyKind,
+        phone_credential: String,
+    ) -> Self {
+        let key = KeyTarget {
+            kind,
+            rooms: planned.rooms.clone(),
+            areas: planned.areas.clone(),
+            window: Some(planned.window),
+            stay: planned.stay.clone(),
+            mark: context.mark.clone(),
+        };
+        Self { stay: planned.stay.clone(), key, phone_credential }
+    }
+
     /// How the rooms change by this key, written for certain or perhaps.
     pub(in crate::dispatch) fn edits(
         &self,

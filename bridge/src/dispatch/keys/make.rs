@@ -5,7 +5,7 @@ use lockbridge_protocol::proto::tunnel::{CommandError, EncodeCredential, KeyOper
 use super::super::work::{Change, Context, Prepared, Steps, Work, error, no_credential, work};
 use super::{KeyAttempt, doubtful, issued, no_key_error};
 use crate::grant::{Holder, PlannedKey, plan_key};
-use crate::system::{KeyKind, KeyService, KeyTarget, Operation};
+use crate::system::{KeyKind, KeyService, Operation};
 
 pub(super) fn encode_key(
     context: &Context<'_>,
@@ -26,20 +26,12 @@ pub(super) fn encode_key(
         Ok(planned) => planned,
         Err(refusal) => return Prepared::Refused(refusal),
     };
-    let key = KeyTarget {
-        kind,
-        rooms: planned.rooms.clone(),
-        areas: planned.areas.clone(),
-        window: Some(planned.window),
-        stay: planned.stay.clone(),
-        mark: context.mark.clone(),
-    };
-    let attempt = KeyAttempt { stay: planned.stay, key: key.clone(), phone_credential: String::new() };
+    let attempt = KeyAttempt::of(context, &planned, kind, String::new());
     let done = issued(holder, credential_id, &attempt);
     let operation = Operation::Encode {
         user_id: user_id.to_owned(),
         encoder: encode.encoder_external_id.clone(),
-        key: key.clone(),
+        key: attempt.key.clone(),
     };
     let class = context.adapter.effect_class(&operation);
     let mut work: Work = work(context, Steps::Operations(vec![operation]), class);

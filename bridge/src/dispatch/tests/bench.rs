@@ -206,7 +206,7 @@ impl Bench {
         self.updates().into_iter().rfind(|update| update.command_id == id.0)
     }
 
-    /// Waits until the command's last told state is `state`.
+    /// Waits until the command's last told state is `state`; steps of the paused clock, not of time.
     pub(super) async fn until(&self, id: CommandId, state: CommandState) -> CommandUpdate {
         for _ in 0..40_000 {
             if let Some(update) = self.last(id).filter(|update| update.state() == state) {
@@ -217,6 +217,7 @@ impl Bench {
         panic!("{id} never became {state:?}: {:?}, calls {:?}", self.states(id), self.system.site().calls);
     }
 
+    /// Lets the paused clock go on by `duration`, and everything happen that is due meanwhile.
     pub(super) async fn wait(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

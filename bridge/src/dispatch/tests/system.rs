@@ -1,4 +1,5 @@
-//! A lock system that follows a script, with everything that it does told to the place behind it.
+//! A lock system that follows a script, with everything that it does told to the place behind it. Its sleeps are the time
+//! that it takes itself, on the paused clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
